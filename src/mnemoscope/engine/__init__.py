@@ -1,0 +1,1 @@
+"""What happened: record, decompose, read out, sweep, intervene, check."""

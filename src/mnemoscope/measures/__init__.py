@@ -1,0 +1,1 @@
+"""What counts: one published quantity per file, its docstring is its definition."""

@@ -1,0 +1,1 @@
+"""Whom we ask: one view on any Hugging Face decoder."""

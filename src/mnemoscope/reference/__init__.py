@@ -1,0 +1,1 @@
+"""What is known: planted models, the small world, and the trained reference model."""

@@ -1,0 +1,1 @@
+"""What we show: tables to figures to one HTML page. No torch."""

@@ -1,0 +1,1 @@
+"""What we keep: schemas, provenance, run folders. No torch."""

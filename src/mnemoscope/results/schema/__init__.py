@@ -1,0 +1,1 @@
+"""Columns, units and keys of every table, one file per study."""

@@ -1,4 +1,4 @@
-"""The glossary: names of axes, sites, operations and metrics, each said once. Strings only; nothing is imported here."""
+"""The glossary: names of axes, sites, operations and metrics, each said once. Strings only, no imports."""
 
 from typing import Final
 

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from mnemoscope.errors import PromptError, listed
 
 Label = str | int | float | bool
 Span = tuple[int, int]  # half-open character range [start, stop) of the prompt's text
-NO_SPANS: Mapping[str, tuple[Span, ...]] = MappingProxyType({})
-NO_LABELS: Mapping[str, Label] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +20,10 @@ class Prompt:
     """
 
     text: str
-    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=lambda: NO_SPANS)
+    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
     answer: str = ""
     foils: tuple[str, ...] = ()
-    labels: Mapping[str, Label] = field(default_factory=lambda: NO_LABELS)
+    labels: Mapping[str, Label] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.text:

@@ -1,0 +1,80 @@
+"""`mnemoscope run STUDY MODEL`: a study, as a run folder that can be resumed, and its report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnemoscope.axes import STUDIES
+from mnemoscope.cli import options
+from mnemoscope.errors import choose
+
+LINE = '{"text": "The capital of France is", "spans": {"topic": [[15, 21]]}, "answer": " Paris"}'
+
+
+def run(
+    study: Annotated[str, typer.Argument(help="heads, emergence, recall, icl or all.", metavar="STUDY")],
+    model: options.Model,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/STUDY-MODEL-HASH.")] = None,
+    data: Annotated[str | None, typer.Option(help="Your own texts or prompts; see the line below.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many documents or prompts.")] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Published sizes instead of quick ones.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; do not resume.")] = False,
+    budget: Annotated[str, typer.Option(help="Memory for one chunk of a sweep.")] = "1GiB",
+    revision: options.Revision = None,
+    revisions: Annotated[str | None, typer.Option(help="Checkpoints: a pattern step{0,1,2}, a list, a folder.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep downloaded checkpoints.")] = False,
+    ray: Annotated[str | None, typer.Option(help="Work the jobs off on Ray: 'auto' or an address.")] = None,
+    dtype: options.Dtype = "auto",
+    device: options.Device = None,
+    device_map: options.DeviceMap = None,
+    bos: options.Bos = "auto",
+    allow_pickle: options.AllowPickle = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Run a study: tables, a verdict on each published claim, and a page to look at.
+
+    Killed at any moment and started again, the same command goes on where it stopped.
+
+    Examples:  [cyan]mnemoscope run heads gpt2[/cyan]   [cyan]mnemoscope run recall ./my-model --data facts.jsonl[/cyan]
+
+    A line of your own data (JSON lines; spans are character ranges):
+    """
+    choose("study", study, (*STUDIES, "all"))
+    from mnemoscope.cli.show import headlines
+    from mnemoscope.runner import run as start
+
+    result = start(
+        study,
+        model,
+        out=out,
+        fresh=fresh,
+        ray=ray,
+        budget=budget,
+        options={
+            "data": data,
+            "limit": limit,
+            "seed": seed,
+            "thorough": thorough,
+            "revisions": revisions,
+            "keep": keep,
+        },
+        loading={
+            "revision": revision,
+            "dtype": dtype,
+            "device": device,
+            "device_map": device_map,
+            "bos": bos,
+            "allow_pickle": allow_pickle,
+            "trust_remote_code": trust_remote_code,
+        },
+    )
+    headlines(result.path, as_json=as_json)
+    if result.failed:
+        raise typer.Exit(3)
+
+
+run.__doc__ = f"{run.__doc__}\n    [green]{LINE.replace('[', chr(92) + '[')}[/green]\n"

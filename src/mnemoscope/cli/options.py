@@ -29,7 +29,9 @@ def _defaults(context: typer.Context, file: Path | None) -> Path | None:
     try:
         values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"--config {file} cannot be read", found=str(error), allowed="a TOML file of options") from error
+        raise OptionError(
+            f"--config {file} cannot be read", found=str(error), allowed="a TOML file of options"
+        ) from error
     known = {flag.lstrip("-"): str(p.name) for p in context.command.params for flag in p.opts if flag.startswith("--")}
     unknown = sorted(set(values) - set(known))
     if unknown:

@@ -5,13 +5,14 @@ DET, ADP, AUX, CCONJ and PART, and punctuation (methods.md P1.1). Where a source
 the list below stands in where it gives none, and cannot tell "that" the determiner from "that" the pronoun.
 """
 
-UPOS = frozenset({"DET", "ADP", "AUX", "CCONJ", "PART", "PUNCT", "SYM"})
+UPOS = frozenset({"DET", "ADP", "AUX", "CCONJ", "PART", "PUNCT"})
 
 DET = "a an the this that these those each every either neither some any no all both another such what which whose"
 ADP = (
     "about above across after against along among amongst around as at before behind below beneath beside besides "
     "between beyond by despite down during except for from in inside into like near of off on onto out outside over "
-    "past per since through throughout till toward towards under underneath until up upon via versus with within without"
+    "past per since through throughout till toward towards under underneath until up upon via versus with within "
+    "without"
 )
 AUX = (
     "am is are was were be been being have has had having do does did can could may might must shall should will would "

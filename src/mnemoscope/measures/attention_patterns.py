@@ -1,8 +1,8 @@
 """Scores of an attention pattern that need nothing but the tokens: prefix matching, previous token, duplicate token.
 
 All three are one quantity, the attention that a head pays to a set of target keys, for three target sets; each has the
-chance level of a head that spreads its attention evenly over what it can see. Definitions: Olsson et al. 2022, Bansal et al. 2022,
-as used in arXiv 2402.13055 (our notes P1.3); chance as our decision B1.8.
+chance level of a head that spreads its attention evenly over what it can see. Definitions: Olsson
+et al. 2022 and Bansal et al. 2022, as used in arXiv 2402.13055.
 """
 
 import torch

@@ -1,14 +1,14 @@
 """Copying: does a head's output-value circuit raise the logit of the token that went in?
 
-The other half of an induction head (Olsson et al. 2022; our notes P1.3). Computed literally, from raw embeddings and weights,
-and repaired, from the values that the head really saw.
+The other half of an induction head (Olsson et al. 2022). Computed literally, from raw embeddings and weights, and
+repaired, from the values that the head really saw.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-FLAT = 1e-4  # below this share of the largest possible spread, rounding alone decides: undefined (decision B1.4)
+FLAT = 1e-4  # below this share of the largest possible spread rounding alone decides
 
 
 def own_share(
@@ -19,8 +19,9 @@ def own_share(
 
         q_u = max(0, z_u - mean_u z_u)        copying = q_t / sum_u q_u
 
-    logits[h, t, u] is the push of token t, through head h, on token u; t and u run over the same m tokens. In [0, 1]; 1/m is
-    chance for a head that ignores its input. nan where max z - min z < 1e-4 of `largest` (the bound |x| |OV| max |W_U|).
+    logits[h, t, u] is the push of token t, through head h, on token u; t and u run over the same m tokens. In [0, 1];
+    1/m is chance for a head that ignores its input. nan where max z - min z < 1e-4 of `largest`, the bound
+    |x| |OV| max |W_U|.
     """
     spread = logits.amax(-1) - logits.amin(-1)
     q = (logits - logits.mean(-1, keepdim=True)).relu()
@@ -49,7 +50,7 @@ def contextual_logits(
     W_O: Float[Tensor, "head d_head d_model"],
     W_U: Float[Tensor, "d_model token"],
 ) -> tuple[Float[Tensor, "head example token"], Float[Tensor, " head"]]:
-    """The same from the values that the head really saw at the tokens' positions (norms and earlier layers included)."""
+    """The same from the values that the head really saw at these positions, norms and earlier layers included."""
     logits = torch.einsum("hed,hdt->het", values, torch.einsum("hdm,mt->hdt", W_O, W_U))
     size = values.norm(dim=-1).amax(-1) * W_O.flatten(1).norm(dim=1)
     return logits, size * W_U.norm(dim=0).max()

@@ -1,1 +1,1 @@
-"""Columns, units and keys of every table, one file per study."""
+"""The tables we keep: `table.py` says what a table is, `shared.py` the common ones, then one file per study."""

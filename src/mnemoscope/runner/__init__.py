@@ -1,0 +1,274 @@
+"""A run: a study's jobs worked off into a run folder, then its tables. The only room that writes run folders.
+
+A run can be killed at any moment and started again; the tables are the same, byte for byte on one machine, because jobs
+are fixed by the plan, each has a seed and a thread count of its own, and all inference is done in one place at the end.
+`run("all", ...)` gives every study a run folder of its own inside one parent folder.
+"""
+
+import dataclasses
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+
+from mnemoscope.axes import STUDIES
+from mnemoscope.errors import JobsFailedError, MnemoscopeError, OptionError, listed
+from mnemoscope.results.job import JSON, Job, distinct, seed_of
+from mnemoscope.results.provenance import Provenance, environment, file_hashes, own_version, versions
+from mnemoscope.results.store import RunFolder, keep_parent, opened, read_all
+from mnemoscope.runner.source import Source, source_of
+from mnemoscope.runner.study import Study, configured, find
+from mnemoscope.runner.work import Outcome, here, progress
+
+__all__ = ["Run", "Source", "Study", "run", "seed_of"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder on disk: `path`, `tables` (polars, by name; "study/name" in a run of all studies), `report()`."""
+
+    path: Path
+
+    @cached_property
+    def tables(self) -> Mapping[str, pl.DataFrame]:
+        """All tables, read when first asked for."""
+        runs = read_all(self.path)
+        if len(runs) == 1 and runs[0].path == self.path:
+            return runs[0].tables
+        return {f"{one.record['study']}/{name}": frame for one in runs for name, frame in one.tables.items()}
+
+    def report(self) -> Path:
+        """Build `report.html` and the figures from the tables alone; return its path."""
+        from mnemoscope.report.page import write
+
+        return write(self.path)
+
+    def _repr_html_(self) -> str:
+        from mnemoscope.report.page import framed
+
+        return framed(self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """How to run, as opposed to what: nothing in here but `threads` can change a table."""
+
+    out: Path | None
+    fresh: bool
+    threads: int
+    ray: str | None
+    console: Console
+    asked: Mapping[str, JSON]
+
+
+def run(
+    study: str | Study,
+    model: Any,
+    *,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    revision: str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    device_map: str | None = None,
+    bos: str | None = None,
+    allow_pickle: bool | None = None,
+    trust_remote_code: bool | None = None,
+    threads: int | None = None,
+    ray: str | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Run a study ("heads", "emergence", "recall", "icl" or "all") on a model, or go on with a run that was stopped.
+
+    model     an LM, a hub id, a local folder, "reference", or (model, tokenizer)
+    out       the run folder; default `runs/<study>-<model>-<hash of all that can change a number>`
+    fresh     forget what the folder holds
+    threads   for tensor arithmetic; part of the run's identity, like dtype and device
+    ray       "auto" or an address: work the jobs off on a Ray cluster; same tables
+    options   fields of the study's Config: seed, limit, data, thorough ...; OptionError names the nearest valid one
+
+    Raises JobsFailedError when everything else is done and some jobs failed: the tables hold the others (`Run(path)`),
+    and the same call tries the failed ones again. RunFolderError if the folder holds another run, or is locked.
+    """
+    loading = {
+        "revision": revision,
+        "dtype": dtype,
+        "device": device,
+        "device_map": device_map,
+        "bos": bos,
+        "allow_pickle": allow_pickle,
+        "trust_remote_code": trust_remote_code,
+    }
+    source = source_of(model, **loading)
+    given = {"study": study if isinstance(study, str) else study.name, "model": source.asked, **loading, **options}
+    asked = {name: value for name, value in given.items() if value is not None}
+    order = _Order(
+        out=None if out is None else Path(out),
+        fresh=fresh,
+        threads=threads or _threads(),
+        ray=ray,
+        console=Console(stderr=True, quiet=quiet),
+        asked={name: _plain(value) for name, value in asked.items()},
+    )
+    if study == "all":
+        return _run_all(source, options, order)
+    chosen = find(study) if isinstance(study, str) else study
+    return _run_one(chosen, source, configured(chosen, options), order)
+
+
+def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
+    """Every study into a folder of its own; one that refuses this model does not keep the others from running."""
+    studies = tuple(find(name) for name in STUDIES)
+    fields = {study.name: {field.name for field in dataclasses.fields(study.config)} for study in studies}
+    strange = sorted(set(options) - set().union(*fields.values()))
+    if strange:
+        raise OptionError(
+            "no study has such an option", found=listed(strange), allowed=listed(sorted(set().union(*fields.values())))
+        )
+    own = {name: {key: value for key, value in options.items() if key in fields[name]} for name in fields}
+    configs = {study.name: configured(study, own[study.name]) for study in studies}
+    whole = Provenance(
+        study="all",
+        asked=order.asked,
+        identity={
+            name: _provenance(study, source, configs[name], order).hash8
+            for name, study in zip(fields, studies, strict=True)
+        },
+    )
+    parent = order.out or Path("runs") / f"all-{_slug(source.name)}-{whole.hash8}"
+    refused: dict[str, JSON] = {}
+    failed: list[str] = []
+    for study in studies:
+        keep_parent(parent, whole, fields, refused)
+        try:
+            _run_one(study, source, configs[study.name], dataclasses.replace(order, out=parent / study.name))
+        except JobsFailedError as error:
+            failed.append(f"{study.name}: {error.found}")
+        except MnemoscopeError as error:
+            refused[study.name] = str(error)
+            order.console.print(f"[yellow]{study.name} was not run:[/] {error}", highlight=False)
+    keep_parent(parent, whole, fields, refused)
+    if failed:
+        raise JobsFailedError(f"jobs failed in {len(failed)} studies of {parent}", found=listed(failed))
+    return Run(parent)
+
+
+def _run_one(study: Study, source: Source, config: Any, order: _Order) -> Run:
+    provenance = _provenance(study, source, config, order)
+    path = order.out or Path("runs") / f"{study.name}-{_slug(source.name)}-{provenance.hash8}"
+    with opened(path, provenance, fresh=order.fresh) as folder:
+        for note in folder.notes:
+            order.console.print(f"[yellow]{note}[/]", highlight=False)
+        plan = distinct(study.plan(config, source.load(None)))
+        if folder.finished(plan):
+            order.console.print(f"{study.name}: already finished in {path}", highlight=False)
+            return Run(path)
+        folder.state(state="running", jobs={"planned": len(plan)})
+        failed = _worked_off(study, source, config, order, folder, plan)
+        _finalised(study, config, folder, plan, failed)
+    if failed:
+        raise JobsFailedError(
+            f"{len(failed)} of {len(plan)} jobs of {study.name} failed",
+            found=listed([f"{job}: {why}" for job, why in failed.items()], most=3),
+            hint=f"see {path / 'jobs.jsonl'}; the same command tries them again, the other results are kept",
+        )
+    return Run(path)
+
+
+def _worked_off(
+    study: Study, source: Source, config: Any, order: _Order, folder: RunFolder, plan: tuple[Job, ...]
+) -> dict[str, str]:
+    """Do the jobs that are not done; keep what they measured, in the order in which they end. Returns the failures."""
+    done = folder.done(plan)
+    todo = tuple(job for job in plan if job.id not in done)
+    if order.ray:
+        from mnemoscope.runner.cluster import on_ray
+
+        outcomes = on_ray(study, todo, config, source, order.threads, address=order.ray)
+    else:
+        outcomes = here(study, todo, config, source, order.threads)
+    failed: dict[str, str] = {}
+    finished = len(done)
+    try:
+        with progress(order.console, study.name, len(plan), finished) as bar:
+            for outcome in outcomes:
+                _kept(folder, outcome, failed)
+                finished += not outcome.why
+                bar.advance(bar.task_ids[0])
+    except KeyboardInterrupt:
+        again = f"the same command goes on from there (run folder {shlex.quote(str(folder.path))})"
+        order.console.print(
+            f"interrupted: {finished} of {len(plan)} jobs of {study.name} are kept; {again}", highlight=False
+        )
+        raise
+    return dict(sorted(failed.items()))
+
+
+def _kept(folder: RunFolder, outcome: Outcome, failed: dict[str, str]) -> None:
+    if outcome.why:
+        failed[outcome.job.id] = outcome.why
+    else:
+        folder.keep(outcome.job, outcome.tables)
+    folder.log(outcome.entry())
+
+
+def _finalised(study: Study, config: Any, folder: RunFolder, plan: tuple[Job, ...], failed: Mapping[str, str]) -> None:
+    """Make the tables out of what is there. If everything failed there is nothing to infer from."""
+    counts: dict[str, JSON] = {"planned": len(plan), "done": len(plan) - len(failed), "failed": len(failed)}
+    if failed and len(failed) == len(plan):
+        folder.state(state="failed", failed_jobs=dict(failed), jobs=counts)
+        return
+    raw = folder.measured(plan, study.tables)
+    try:
+        inferred = study.summarise(raw, config)
+    except Exception as error:
+        if not failed:
+            raise
+        folder.state(state="failed", failed_jobs=dict(failed), jobs=counts)
+        raise JobsFailedError(
+            f"{len(failed)} of {len(plan)} jobs of {study.name} failed, and the others are not enough to go on",
+            found=listed([*(f"{job}: {why}" for job, why in failed.items()), str(error)], most=3),
+            hint=f"see {folder.path / 'jobs.jsonl'}; the same command tries them again",
+        ) from error
+    folder.finalise({**raw, **inferred}, study.tables, failed_jobs=dict(failed), jobs=counts)
+
+
+def _provenance(study: Study, source: Source, config: Any, order: _Order) -> Provenance:
+    fields: dict[str, JSON] = dataclasses.asdict(config)
+    data = fields.get("data")
+    files = file_hashes([Path(data)]) if isinstance(data, str) and Path(data).exists() else {}
+    return Provenance(
+        study=study.name,
+        asked=order.asked,
+        identity={
+            "config": fields,
+            "model": dict(source.identity),
+            "data": files,
+            "threads": order.threads,
+            "versions": {"mnemoscope": own_version(), **versions()},
+        },
+        environment=environment(str(source.identity.get("device", "cpu"))),
+    )
+
+
+def _plain(value: Any) -> JSON:
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _threads() -> int:
+    """What torch would use by default: OMP_NUM_THREADS, or the processors this process may run on."""
+    allowed = os.sched_getaffinity(0) if sys.platform == "linux" else range(os.cpu_count() or 1)
+    return int(os.environ.get("OMP_NUM_THREADS") or len(allowed))
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"

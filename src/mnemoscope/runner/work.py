@@ -1,0 +1,95 @@
+"""Working off a list of jobs in this process, with a progress bar. `cluster.py` does the same on Ray."""
+
+import sys
+import time
+import traceback
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from mnemoscope.results.job import JSON, Job
+from mnemoscope.runner.source import Source
+from mnemoscope.runner.study import Models, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a job: its tables, or the error (`why` on one line, `trace` in full)."""
+
+    job: Job
+    started: str
+    seconds: float
+    tables: dict[str, pl.DataFrame]
+    why: str = ""
+    trace: str = ""
+
+    def entry(self) -> dict[str, JSON]:
+        """The line in the journal."""
+        times: dict[str, JSON] = {"job": self.job.id, "started": self.started, "seconds": round(self.seconds, 3)}
+        if self.why:
+            return {**times, "status": "failed", "error": self.why, "trace": self.trace}
+        return {**times, "status": "done", "rows": {name: frame.height for name, frame in self.tables.items()}}
+
+
+def work(study: Study, job: Job, config: Any, models: Models, threads: int) -> Outcome:
+    """Do one job. Whatever it raises is its outcome: the other jobs go on."""
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    try:
+        set_threads(threads)
+        tables = study.measure(job, config, models)
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(
+            job=job,
+            started=started,
+            seconds=time.perf_counter() - clock,
+            tables={},
+            why=why,
+            trace=traceback.format_exc(limit=-12),
+        )
+    return Outcome(job=job, started=started, seconds=time.perf_counter() - clock, tables=tables)
+
+
+def here(study: Study, jobs: Iterable[Job], config: Any, source: Source, threads: int) -> Iterator[Outcome]:
+    """Do the jobs one after the other in this process."""
+    models = source.models()
+    for job in jobs:
+        yield work(study, job, config, models, threads)
+
+
+def set_threads(threads: int) -> None:
+    """Set the thread count of tensor arithmetic, on which the last bits of a sum depend."""
+    torch = sys.modules.get("torch")  # a study that has not loaded torch does not need it loaded for this
+    if torch is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+class _Rate(ProgressColumn):
+    """Jobs per minute, over the jobs of this session."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{60 * speed:.3g} jobs/min", style="progress.data.speed")
+
+
+@contextmanager
+def progress(console: Console, what: str, total: int, done: int) -> Generator[Progress]:
+    """A bar with count, rate and remaining time on the console; `advance(task 0)` after each job."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("jobs"),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console) as bar:
+        bar.add_task(what, total=total, completed=done)
+        yield bar

@@ -26,15 +26,44 @@ _SEQ2SEQ = "the decoder half of an encoder-decoder model"
 _ENCODER = "an encoder; causal only when configured against its training"
 NOT_DECODERS: Final = MappingProxyType(
     dict.fromkeys(
-        (
-            "bart bigbird_pegasus blenderbot blenderbot-small marian mbart mvp pegasus plbart prophetnet trocr whisper musicgen musicgen_melody"
-        ).split(),
+        [
+            "bart",
+            "bigbird_pegasus",
+            "blenderbot",
+            "blenderbot-small",
+            "marian",
+            "mbart",
+            "mvp",
+            "pegasus",
+            "plbart",
+            "prophetnet",
+            "trocr",
+            "whisper",
+            "musicgen",
+            "musicgen_melody",
+        ],
         _SEQ2SEQ,
     )
     | dict.fromkeys(
-        (
-            "bert bert-generation big_bird camembert data2vec-text electra ernie megatron-bert rembert roberta roberta-prelayernorm roc_bert roformer xlm-roberta xlm-roberta-xl xmod xlm"
-        ).split(),
+        [
+            "bert",
+            "bert-generation",
+            "big_bird",
+            "camembert",
+            "data2vec-text",
+            "electra",
+            "ernie",
+            "megatron-bert",
+            "rembert",
+            "roberta",
+            "roberta-prelayernorm",
+            "roc_bert",
+            "roformer",
+            "xlm-roberta",
+            "xlm-roberta-xl",
+            "xmod",
+            "xlm",
+        ],
         _ENCODER,
     )
 )

@@ -4,15 +4,16 @@ The list of blocks is the direct-child ModuleList of length `num_hidden_layers` 
 attention, how many heads they have and how wide those are is what arrives at the attention seam.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mnemoscope.errors import UnsupportedError
-from mnemoscope.model.seams import AttentionCall, attention_seam, block_seam
+from mnemoscope.model.seams import AttentionCall, BlockCall, attention_seam, block_seam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class AttentionShape:
     n_kv_heads: int
     d_head: int  # width of query and key
     d_value: int  # width of value and z; differs from d_head in latent attention
+    kv_head_of: tuple[int, ...]  # query head -> the kv head it reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,9 @@ class Structure:
     attentions: tuple[nn.Module | None, ...]
     shapes: tuple[AttentionShape | None, ...]
     calls: tuple[int, ...]  # how often each block's attention reached the seam in one forward
+    block_calls: tuple[int, ...]  # how often each block was called in one forward
+    d_model: int  # width of the residual stream
+    d_vocab: int  # logits per position
 
 
 def text_decoder(model: PreTrainedModel) -> nn.Module:
@@ -56,33 +61,50 @@ def find_blocks(model: PreTrainedModel) -> tuple[nn.Module, tuple[nn.Module, ...
     )
 
 
+@dataclass(kw_only=True)
+class _Seen:
+    """What passed the seams during one forward pass."""
+
+    current: int = -1
+    d_model: int = 0
+    blocks: Counter[int] = field(default_factory=Counter)
+    calls: Counter[int] = field(default_factory=Counter)
+    modules: dict[int, nn.Module] = field(default_factory=dict)
+    shapes: dict[int, AttentionShape] = field(default_factory=dict)
+
+    def before(self, call: BlockCall) -> None:
+        self.current = call.layer
+        self.blocks[call.layer] += 1
+        self.d_model = self.d_model or call.resid.shape[-1]
+
+    def handler(self, call: AttentionCall) -> tuple[Tensor, Tensor | None]:
+        self.calls[self.current] += 1
+        if self.current not in self.shapes:
+            self.modules[self.current] = call.module
+            self.shapes[self.current] = _shape(call)
+        return call()
+
+
 @torch.no_grad()
 def discover(model: PreTrainedModel, n_tokens: int = 5) -> Structure:
     """Run the model once on a few tokens and write down what reached the seams."""
     decoder, blocks = find_blocks(model)
-    current = -1
-    seen: dict[int, list[AttentionCall]] = {}
-
-    def before(call: Any) -> None:
-        nonlocal current
-        current = call.layer
-
-    def handler(call: AttentionCall) -> Any:
-        seen.setdefault(current, []).append(call)
-        return call()
-
-    ids = torch.arange(1, n_tokens + 1, device=model.device)[None] % int(model.config.get_text_config().vocab_size)
+    seen = _Seen()
+    embedding: Any = model.get_input_embeddings()
+    ids = torch.arange(1, n_tokens + 1, device=model.device)[None] % len(embedding.weight)
     everything = dict.fromkeys(model.modules(), -1)
-    with block_seam(blocks, before=before), attention_seam(everything, handler):
-        model(input_ids=ids, use_cache=False)
-    calls = tuple(len(seen.get(layer, ())) for layer in range(len(blocks)))
-    first = [seen[layer][0] if calls[layer] else None for layer in range(len(blocks))]
+    with block_seam(blocks, before=seen.before), attention_seam(everything, seen.handler):
+        logits = model(input_ids=ids, use_cache=False).logits
+    layers = range(len(blocks))
     return Structure(
         decoder=decoder,
         blocks=blocks,
-        attentions=tuple(None if call is None else call.module for call in first),
-        shapes=tuple(None if call is None else _shape(call) for call in first),
-        calls=calls,
+        attentions=tuple(seen.modules.get(layer) for layer in layers),
+        shapes=tuple(seen.shapes.get(layer) for layer in layers),
+        calls=tuple(seen.calls[layer] for layer in layers),
+        block_calls=tuple(seen.blocks[layer] for layer in layers),
+        d_model=int(seen.d_model),
+        d_vocab=int(logits.shape[-1]),
     )
 
 
@@ -92,4 +114,26 @@ def _shape(call: AttentionCall) -> AttentionShape:
         n_kv_heads=call.key.shape[1],
         d_head=call.query.shape[3],
         d_value=call.value.shape[3],
+        kv_head_of=_kv_head_of(call),
     )
+
+
+def _kv_head_of(call: AttentionCall) -> tuple[int, ...]:
+    """Which kv head each query head reads: every kv head is given its own number, in binary, as its values.
+
+    Channel 0 of all values is 1 and channel j + 1 is bit j of the number of the kv head. Every query head then gives
+    (its pattern's sum) x (1, bits of the kv head it reads), whatever its pattern is.
+    """
+    n_kv, d_value = call.value.shape[1], call.value.shape[3]
+    n_bits = max(1, (n_kv - 1).bit_length())
+    if n_bits + 1 > d_value:
+        raise UnsupportedError("kv heads cannot be told apart", found=f"{n_kv} kv heads of width {d_value}")
+    numbers = torch.arange(n_kv, device=call.value.device)
+    bits = (numbers[:, None] >> torch.arange(n_bits, device=call.value.device)) & 1
+    value = torch.zeros_like(call.value)
+    value[..., 0] = 1
+    value[..., 1 : n_bits + 1] = bits[None, :, None, :].to(value.dtype)
+    z, _ = call.original(call.module, call.query, call.key, value, call.mask, **call.kwargs)
+    last = z[0, -1].float()
+    read = (last[:, 1 : n_bits + 1] / last[:, :1]).round().long().cpu()
+    return tuple(int(number) for number in (read << torch.arange(n_bits)).sum(dim=-1))

@@ -116,7 +116,7 @@ def _unit_gain(value: Tensor) -> float:
 def _scale_logits_(model: PreTrainedModel) -> None:
     """Scale the unembedding until the largest logit is about LOGIT_SCALE (twice: it may be tied to the embedding)."""
     ids = torch.arange(1, 13)[None]
-    head = model.get_output_embeddings()
+    head: Any = model.get_output_embeddings()
     for _ in range(3):
         largest = model(input_ids=ids, use_cache=False).logits.abs().max()
         head.weight.data.mul_(float(LOGIT_SCALE / largest))

@@ -121,11 +121,11 @@ def block_seam(
 
     def leave(layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         assert after is not None
-        first = output[0] if isinstance(output, tuple) else output
-        replaced = after(layer, first)
+        several = isinstance(output, (tuple, list))
+        replaced = after(layer, output[0] if several else output)
         if replaced is None:
             return None
-        return (replaced, *output[1:]) if isinstance(output, tuple) else replaced
+        return type(output)((replaced, *output[1:])) if several else replaced
 
     handles: list[Any] = []
     try:

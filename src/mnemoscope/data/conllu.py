@@ -9,7 +9,7 @@ nodes are not words.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from conllu.exceptions import ParseException
 from conllu.parser import DEFAULT_FIELDS, parse_comment_line, parse_line
@@ -100,18 +100,22 @@ def _row(line: int, token: Mapping[str, Any]) -> Row:
     number = token["id"]
     if number is None:
         raise ParseException("a line without a number")
-    first, kind, last = number if isinstance(number, tuple) else (number, "", number)
+    first, kind, last = cast("tuple[int, str, int]", number if isinstance(number, tuple) else (number, "", number))
     return Row(
         line=line,
-        first=int(first),
-        last=int(last),
+        first=first,
+        last=last,
         empty=kind == ".",
         form=str(token["form"]),
-        upos=str(token["upos"]).replace("_", ""),
+        upos=_given(token["upos"]),
         head=token["head"],
-        deprel=str(token["deprel"]).replace("_", ""),
-        spaced=(token["misc"] or {}).get("SpaceAfter") != "No",
+        deprel=_given(token["deprel"]),
+        spaced=cast("Mapping[str, str]", token["misc"] or {}).get("SpaceAfter") != "No",
     )
+
+
+def _given(value: str | None) -> str:
+    return "" if value in (None, "_") else value
 
 
 def _faults(rows: Sequence[Row]) -> list[str]:

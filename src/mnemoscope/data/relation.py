@@ -8,12 +8,12 @@ P2.1): topic, relation word, and for demonstrations shot_topic and shot_answer. 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mnemoscope.data.leftout import LeftOut
-from mnemoscope.data.prompt import Label, Prompt, joined
+from mnemoscope.data.prompt import Label, Prompt, Span, joined
 from mnemoscope.errors import DataError, PromptError, listed
 
 SLOT = "{topic}"
@@ -40,9 +40,11 @@ class Fact:
 class Relation:
     """A named relation: templates x facts. Templates hold exactly one `{topic}` slot and no space at either end.
 
-    held_out_templates   kept apart by the source, for deciding what a model knows (methods.md B6.3)
-    word                 the word that names the relation inside its templates ("capital"); "" if there is none
+    held_out_templates   kept apart by the source: not trained on, or for deciding what is known (methods.md B6.3)
+    noun                 what names the relation inside its templates ("capital"); "" if nothing does
+    plain                the classic short sentence, where it is not one of the templates; "" if there is none
     kind                 the source's own family of relations ("factual", "linguistic" ...); "" if it has none
+    invented             whether the facts are of an invented world, so that no other model can know them
 
     Raises DataError listing every bad template and every fact with an empty or padded topic or answer.
     """
@@ -51,12 +53,14 @@ class Relation:
     templates: tuple[str, ...]
     facts: tuple[Fact, ...]
     held_out_templates: tuple[str, ...] = ()
-    word: str = ""
+    noun: str = ""
+    plain: str = ""
     kind: str = ""
+    invented: bool = False
 
     def __post_init__(self) -> None:
         own = [template for fact in self.facts for template in fact.templates]
-        every = [*self.templates, *self.held_out_templates, *own]
+        every = [*self.templates, *self.held_out_templates, *([self.plain] if self.plain else []), *own]
         bad = [f"template {template!r} {why}" for template in every if (why := template_fault(template))]
         words = [(fact, name, text) for fact in self.facts for name, text in _words(fact)]
         bad += [
@@ -79,6 +83,15 @@ class Relation:
         """The answers, each once, in file order."""
         return tuple(dict.fromkeys(fact.answer for fact in self.facts))
 
+    @property
+    def distinct(self) -> bool:
+        """Whether no two facts have the same answer."""
+        return len(self.answers) == len(self.facts)
+
+    def template(self, index: int) -> str:
+        """Template by number: `templates` first, then the held-out ones."""
+        return (*self.templates, *self.held_out_templates)[index]
+
 
 def _words(fact: Fact) -> list[tuple[str, str]]:
     lists = [("alias", word) for word in fact.aliases] + [("foil", word) for word in fact.foils]
@@ -99,9 +112,10 @@ def prompt(relation: Relation, fact: Fact, template: str, *, shots: Sequence[Fac
 
     Text: `<demonstrations><opener> <template>`; a demonstration is the template filled with another fact, its answer
     and ". " (methods.md P2.1), without the opener. Behind an opener that does not end a sentence, the template's first
-    letter is set small. Roles: `topic`, `relation_word` (last occurrence of the relation's word in the template),
-    `opener`, and per demonstration `shot_topic`, `shot_answer`. Labels: relation, topic, template, opener, shots, and
-    answer_in_shots, which says that a demonstration already shows the answer.
+    letter is set small. Roles: `topic`, `relation_word` (last word of the relation's noun, at its last occurrence in
+    the template), `last` (the last word, unless it is the topic), `opener`, and per demonstration `shot_topic` and
+    `shot_answer`. Labels: relation, topic, template, opener, shots, and answer_in_shots, which says that a
+    demonstration already shows the answer. Foils: the fact's own, or else the answers of all other topics.
     The answer carries the space that stands before it, unless the template ends with an opening bracket or quote.
     Raises PromptError if a demonstration has the topic of the question.
     """
@@ -119,10 +133,12 @@ def prompt(relation: Relation, fact: Fact, template: str, *, shots: Sequence[Fac
     gap = answer_gap(template)
     pieces: list[str | tuple[str, str]] = []
     for shot in shots:
-        pieces += [*_filled(template, ("shot_topic", shot.topic)), gap, ("shot_answer", shot.answer), ". "]
+        before, _, behind = template.partition(SLOT)
+        pieces += [before, ("shot_topic", shot.topic), behind + gap, ("shot_answer", shot.answer), ". "]
     pieces += [("opener", opener), " "] if opener else []
     question = _small(template) if opener and opener[-1] not in ".!?" else template
-    pieces += _filled(question, ("topic", fact.topic), word=relation.word)
+    whole = joined([*pieces, question.replace(SLOT, fact.topic)])
+    start = len(whole.text) - len(question) + len(SLOT) - len(fact.topic)
     labels: dict[str, Label] = {
         "relation": relation.name,
         "topic": fact.topic,
@@ -131,7 +147,18 @@ def prompt(relation: Relation, fact: Fact, template: str, *, shots: Sequence[Fac
         "shots": len(shots),
         "answer_in_shots": any(shot.answer == fact.answer for shot in shots),
     }
-    return joined(pieces, answer=gap + fact.answer, foils=tuple(gap + foil for foil in fact.foils), labels=labels)
+    return replace(
+        whole,
+        spans={**whole.spans, **_roles(question, fact.topic, relation.noun, start)},
+        answer=gap + fact.answer,
+        foils=tuple(gap + foil for foil in fact.foils or _other_answers(relation, fact)),
+        labels=labels,
+    )
+
+
+def _other_answers(relation: Relation, fact: Fact) -> tuple[str, ...]:
+    right = {*fact.aliases, *(other.answer for other in relation.facts if other.topic == fact.topic)}
+    return tuple(answer for answer in relation.answers if answer not in right)
 
 
 def answer_gap(template: str) -> str:
@@ -199,16 +226,18 @@ def usable(relations: Sequence[Relation], *, topics: int = 2) -> tuple[tuple[Rel
     return tuple(relation for relation in relations if relation.name not in out), tuple(left)
 
 
-def _filled(template: str, slot: tuple[str, str], *, word: str = "") -> list[str | tuple[str, str]]:
-    before, _, behind = template.partition(SLOT)
-    where = list(re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", template)) if word else []
-    if not where:
-        return [before, slot, behind]
-    start, stop = where[-1].span()
-    if stop <= len(before):
-        return [before[:start], ("relation_word", before[start:stop]), before[stop:], slot, behind]
-    start, stop = start - len(before) - len(SLOT), stop - len(before) - len(SLOT)
-    return [before, slot, behind[:start], ("relation_word", behind[start:stop]), behind[stop:]]
+def _roles(question: str, topic: str, noun: str, start: int) -> dict[str, tuple[Span, ...]]:
+    """Where topic, relation word and last word of a question stand that begins at character `start`."""
+    before, _, behind = question.partition(SLOT)
+    stop = start + len(before) + len(topic)
+    spans: dict[str, tuple[Span, ...]] = {"topic": ((start + len(before), stop),)}
+    word = re.escape((noun.split() or [""])[-1])
+    for offset, part in ((start, before), (stop, behind)):  # the later part decides
+        for found in re.finditer(rf"(?<!\w){word}(?!\w)", part) if word else ():
+            spans["relation_word"] = ((offset + found.start(), offset + found.end()),)
+    for found in re.finditer(r"\S+", behind):
+        spans["last"] = ((stop + found.start(), stop + found.end()),)
+    return spans
 
 
 def _small(template: str) -> str:

@@ -14,10 +14,6 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """All studies on the bundled model, minutes on a laptop; leaves a run folder and a page to open."""
-    from mnemoscope.cli.show import headlines
-    from mnemoscope.runner import run
+    from mnemoscope.cli.run import finish
 
-    result = run("all", "reference", out=out, fresh=fresh)
-    headlines(result.path, as_json=as_json)
-    if result.failed:
-        raise typer.Exit(3)
+    finish("all", "reference", out=out, fresh=fresh, as_json=as_json)

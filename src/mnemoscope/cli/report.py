@@ -11,6 +11,6 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RU
 
     Example: [cyan]mnemoscope report runs/heads-gpt2-1a2b3c4d[/cyan]
     """
-    from mnemoscope.report.page import build
+    from mnemoscope.report.page import write
 
-    print(build(run))  # noqa: T201
+    print(write(run))  # noqa: T201

@@ -1,7 +1,7 @@
 """`mnemoscope run STUDY MODEL`: a study, as a run folder that can be resumed, and its report."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,10 +18,10 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/STUDY-MODEL-HASH.")] = None,
     data: Annotated[str | None, typer.Option(help="Your own texts or prompts; see the line below.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many documents or prompts.")] = None,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Published sizes instead of quick ones.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; do not resume.")] = False,
-    budget: Annotated[str, typer.Option(help="Memory for one chunk of a sweep.")] = "1GiB",
+    budget: Annotated[str | None, typer.Option(help="Memory for one chunk of a sweep (1GiB).")] = None,
     revision: options.Revision = None,
     revisions: Annotated[str | None, typer.Option(help="Checkpoints: a pattern step{0,1,2}, a list, a folder.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep downloaded checkpoints.")] = False,
@@ -44,37 +44,36 @@ def run(
     A line of your own data (JSON lines; spans are character ranges):
     """
     choose("study", study, (*STUDIES, "all"))
+    asked = {
+        "data": data,
+        "limit": limit,
+        "seed": seed,
+        "thorough": thorough,
+        "budget": budget,
+        "revisions": revisions,
+        "keep": keep,
+    }
+    loading = {
+        "revision": revision,
+        "dtype": None if dtype == "auto" else dtype,
+        "device": device,
+        "device_map": device_map,
+        "bos": bos,
+        "allow_pickle": allow_pickle or None,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    given = {name: value for name, value in {**asked, **loading}.items() if value not in (None, False)}
+    finish(study, model, out=out, fresh=fresh, ray=ray, as_json=as_json, **given)
+
+
+def finish(study: str, model: str, *, as_json: bool, **options: Any) -> None:
+    """Run to the end, build the page and print the headlines; failed jobs are said after what could be had."""
     from mnemoscope.cli.show import headlines
     from mnemoscope.runner import run as start
 
-    result = start(
-        study,
-        model,
-        out=out,
-        fresh=fresh,
-        ray=ray,
-        budget=budget,
-        options={
-            "data": data,
-            "limit": limit,
-            "seed": seed,
-            "thorough": thorough,
-            "revisions": revisions,
-            "keep": keep,
-        },
-        loading={
-            "revision": revision,
-            "dtype": dtype,
-            "device": device,
-            "device_map": device_map,
-            "bos": bos,
-            "allow_pickle": allow_pickle,
-            "trust_remote_code": trust_remote_code,
-        },
-    )
-    headlines(result.path, as_json=as_json)
-    if result.failed:
-        raise typer.Exit(3)
+    result = start(study, model, **options)
+    page = result.report()
+    headlines(result.path, as_json=as_json, page=page)
 
 
 run.__doc__ = f"{run.__doc__}\n    [green]{LINE.replace('[', chr(92) + '[')}[/green]\n"

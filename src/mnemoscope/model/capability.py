@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+import torch
+
 from mnemoscope.model.batch import SIDES
 from mnemoscope.model.lm import LM
 from mnemoscope.model.padding import padding_reason
@@ -24,4 +26,21 @@ def both_sides_reason(lm: LM) -> str:
     return "; ".join(reason for reason in reasons if reason)
 
 
-REASONS: Final[dict[str, Callable[[LM], str]]] = {"record": record_reason, "padding": both_sides_reason}
+@torch.no_grad()
+def causal_reason(lm: LM) -> str:
+    """Whether later tokens move earlier logits: asked by changing the last token of a text."""
+    ids = torch.randint(0, lm.d_vocab, (1, 7), generator=torch.Generator().manual_seed(0))
+    other = ids.clone()
+    other[0, -1] = (ids[0, -1] + 1) % lm.d_vocab
+    before, after = (lm.model(input_ids=i.to(lm.device), use_cache=False).logits[:, :-1].float() for i in (ids, other))
+    difference, largest = float((after - before).abs().max()), float(before.abs().max())
+    if difference <= 32 * torch.finfo(lm.dtype).eps * largest:
+        return ""
+    return f"a later token moves earlier logits by {difference:.2g}"
+
+
+REASONS: Final[dict[str, Callable[[LM], str]]] = {
+    "causal": causal_reason,
+    "record": record_reason,
+    "padding": both_sides_reason,
+}

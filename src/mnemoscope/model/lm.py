@@ -1,7 +1,7 @@
 """The LM: one view on any Hugging Face causal decoder. It adds names to the model; it never changes it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ class LM:
     """A causal language model, its tokenizer, and what was discovered about its structure.
 
     bos: "auto" does what the tokenizer does; "yes" and "no" insist. Nothing is added or dropped silently.
-    source: where the weights came from (file hashes or hub commit), for the record of a run.
+    facts: gives where the weights came from (file hashes or hub commit); asked once, as `source`.
     """
 
     model: PreTrainedModel
@@ -32,7 +32,7 @@ class LM:
     revision: str | None
     structure: Structure
     bos: str = "auto"
-    source: Mapping[str, str] = field(default_factory=dict)
+    facts: Callable[[], Mapping[str, str]] = dict
 
     def once(self, what: str, find: Callable[[], T]) -> T:
         """What `find` finds, found once per LM and freed with it: discoveries cost forward passes."""
@@ -40,6 +40,11 @@ class LM:
         if what not in kept:
             kept[what] = find()
         return kept[what]
+
+    @property
+    def source(self) -> Mapping[str, str]:
+        """Where the weights came from: hub id and commit, or sha256 of every file, or of the weights in memory."""
+        return self.once("source", self.facts)
 
     def reason(self, capability: str) -> str:
         """Why this model lacks a capability that rests on the model alone; "" if it has it.
@@ -183,7 +188,6 @@ def view(
     name: str = "",
     revision: str | None = None,
     bos: str = "auto",
-    source: Mapping[str, str] | None = None,
 ) -> LM:
     """Discover the structure of a model that is in memory and give the view on it."""
     choose("BOS policy", bos, ("auto", "yes", "no"))
@@ -194,5 +198,4 @@ def view(
         revision=revision,
         structure=discover(model),
         bos=bos,
-        source=dict(source or {}),
     )

@@ -18,7 +18,9 @@ from typing import TypeVar
 
 from mnemoscope.data.document import Corpus, Document, Mention, Triple, Word
 from mnemoscope.data.files import JSON, json_lines
+from mnemoscope.data.leftout import LeftOut
 from mnemoscope.data.prompt import Label, Prompt, Span
+from mnemoscope.data.relation import SLOT, Fact, Relation, answer_gap, template_fault
 from mnemoscope.errors import DataError, MnemoscopeError, listed
 
 EXAMPLE = (
@@ -40,6 +42,35 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
 def read_documents(path: Path) -> Corpus:
     """Every line as a document; a line without triples and mentions is a plain text."""
     return Corpus(documents=tuple(_read(path, _document)))
+
+
+def read_relations(path: Path) -> tuple[tuple[Relation, ...], tuple[LeftOut, ...]]:
+    """Facts out of prompts: the text with a slot for its `topic` is a template of relation labels["relation"].
+
+    Left out, and listed: prompts without exactly one topic, without an answer or a relation, or whose answer does not
+    begin with the space that our templates put there.
+    """
+    templates: dict[str, dict[str, None]] = {}
+    facts: dict[str, dict[Fact, None]] = {}
+    left: list[LeftOut] = []
+    for prompt in read_prompts(path):
+        name, topics = str(prompt.labels.get("relation", "")), prompt.spans.get("topic", ())
+        template = prompt.text[: topics[0][0]] + SLOT + prompt.text[topics[0][1] :] if len(topics) == 1 else ""
+        answer = prompt.answer.strip()
+        faults = {
+            "no label relation": not name,
+            "not exactly one topic": not template,
+            "text cannot be a template": bool(template and template_fault(template)),
+            "no answer": not answer,
+            "answer without its leading space": bool(template) and prompt.answer != answer_gap(template) + answer,
+        }
+        if reason := next((fault for fault, holds in faults.items() if holds), ""):
+            left.append(LeftOut(id=str(prompt.labels["id"]), reason=reason, detail=prompt.text))
+            continue
+        foils = tuple(foil.strip() for foil in prompt.foils)
+        templates.setdefault(name, {})[template] = None
+        facts.setdefault(name, {})[Fact(topic=prompt.part("topic")[0], answer=answer, foils=foils)] = None
+    return tuple(Relation(name=n, templates=tuple(templates[n]), facts=tuple(facts[n])) for n in facts), tuple(left)
 
 
 def write(path: Path, items: Iterable[Prompt | Document]) -> None:

@@ -64,10 +64,7 @@ class BlockParts:
 
 def block_parts(lm: LM) -> tuple[BlockParts, ...]:
     """The parts of every block. Found once per LM (a few probe runs of a few tokens) and kept with it."""
-    kept = vars(lm)  # where cached_property keeps its values: freed with the LM
-    if "_block_parts" not in kept:
-        kept["_block_parts"] = _find(lm)
-    return kept["_block_parts"]
+    return lm.once("block parts", lambda: _find(lm))
 
 
 def relative_error(found: Float[Tensor, "batch pos d_model"], true: Float[Tensor, "batch pos d_model"]) -> float:

@@ -1,0 +1,278 @@
+"""Recording: what the unmodified model computed, at the sites, layers and positions that were asked for.
+
+The seams only look on: the model's own functions are called with the model's own arguments. What is asked for is copied
+out at the chosen columns and nothing else is kept; `record` hands each layer over when its block ends, so that a measure
+may consume and free it. Attention rows are computed in float32 from the recorded q, k and mask for the chosen queries
+only, and proven: rows times v must be the model's z.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mnemoscope.axes import HEAD_SITES, KV_SITES, SITES
+from mnemoscope.data.prompt import Prompt
+from mnemoscope.engine.attend import additive_mask, rules_of, weights
+from mnemoscope.engine.writers import WRITER_SITES, writer_reason, writer_seam
+from mnemoscope.errors import OptionError, UnsupportedError, VerificationError, choose, listed
+from mnemoscope.model.batch import Batch, forward_inputs, tokenize
+from mnemoscope.model.lm import LM
+from mnemoscope.model.positions import positions as columns_of
+from mnemoscope.model.seams import AttentionCall, BlockCall, attention_seam, block_seam, module_seam
+from mnemoscope.model.structure import text_decoder
+
+ATTENTION_SITES = (*HEAD_SITES, *KV_SITES)
+LOGITS = ("none", "last", "positions", "all")
+LayerSites = Mapping[str, Tensor]  # site -> [batch pos ...] of one layer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """What one forward pass left at the sites that were asked for.
+
+    batch: the prompts. columns: the recorded columns of the batch, [batch pos]. values: (site, layer) -> tensor with
+    leading axes [batch pos]: stream sites [.. d_model], z [.. head d_head], q [.. head d_head], k and v
+    [.. kv_head d_head], pattern [.. head key] (pos are the queries; rows may sum to < 1 beside a sink). logits:
+    [batch pos d_vocab] as the model gives them, or None. Padding, if "all" was asked for, is recorded too: see `mask`.
+    """
+
+    batch: Batch
+    columns: Int[Tensor, "batch pos"]
+    values: Mapping[tuple[str, int], Tensor]
+    logits: Float[Tensor, "batch pos_read d_vocab"] | None = None
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch pos"]:
+        """Which of the recorded columns are tokens of the prompt."""
+        return self.batch.mask.gather(1, self.columns)
+
+    def layers(self, site: str) -> tuple[int, ...]:
+        """Layers at which a site was recorded."""
+        return tuple(layer for name, layer in self.values if name == site)
+
+    def at(self, site: str, layer: int) -> Tensor:
+        """One site of one layer, [batch pos ...]."""
+        if (site, layer) not in self.values:
+            raise OptionError(
+                f"{site} of layer {layer} was not recorded",
+                found=listed(
+                    f"{name} at layers {self.layers(name)}" for name in dict.fromkeys(n for n, _ in self.values)
+                ),
+                hint=f"ask for it: trace(..., sites=({site!r},), layers=({layer},))",
+            )
+        return self.values[site, layer]
+
+    def __getitem__(self, site: str) -> Tensor:
+        """A site at all its recorded layers, [layer batch pos ...], in the order of `layers(site)`."""
+        layers = self.layers(site)
+        if not layers:
+            self.at(choose("site", site, SITES), 0)
+        found = [self.values[site, layer] for layer in layers]
+        if len({value.shape for value in found}) > 1:
+            raise OptionError(
+                f"{site} has another shape in every layer", hint="take them one by one: trace.at(site, l)"
+            )
+        return torch.stack(found)
+
+
+def trace(
+    lm: LM,
+    prompts: Sequence[str] | Sequence[Prompt] | Int[Tensor, "batch pos"] | Batch,
+    sites: Sequence[str] = ("resid_post",),
+    positions: str = "last",
+    layers: Sequence[int] | None = None,
+    *,
+    logits: str = "none",
+    align: str = "equal",
+) -> Trace:
+    """Run prompts once and keep what is asked for.
+
+    sites: see `mnemoscope.axes.SITES`; attn_out and mlp_out are what is added to the stream (after post-norm, multiplier
+    and gate), q and k are after norm and rotary, z is before any gate. positions: "last", "all", or a role (align="last":
+    its last token, for roles of unequal length). layers: None takes every layer that has the site. logits: "none" (the
+    unembedding is not run), "last" (each prompt's last token), "positions" (the recorded ones) or "all".
+    """
+    batch = prompts if isinstance(prompts, Batch) else tokenize(lm, prompts)
+    columns = _columns(batch, positions, align)
+    values: dict[tuple[str, int], Tensor] = {}
+
+    def keep(layer: int, found: LayerSites) -> None:
+        values.update({(site, layer): value for site, value in found.items()})
+
+    read = record(lm, batch, wanted(lm, sites, layers), columns, keep, logits=logits)
+    ordered = sorted(values.items(), key=lambda item: (sites.index(item[0][0]), item[0][1]))
+    return Trace(batch=batch, columns=columns, values=dict(ordered), logits=read)
+
+
+def wanted(lm: LM, sites: Sequence[str], layers: Sequence[int] | None) -> dict[str, tuple[int, ...]]:
+    """Site -> layers. Raises for unknown sites and layers, and for a site that no (or no asked-for) layer has."""
+    for site in sites:
+        choose("site", site, SITES)
+    outside = [str(layer) for layer in layers or () if not 0 <= layer < lm.n_layers]
+    if outside:
+        raise OptionError("unknown layers", found=listed(outside), allowed=f"0 to {lm.n_layers - 1}")
+    found: dict[str, tuple[int, ...]] = {}
+    for site in dict.fromkeys(sites):
+        asked = range(lm.n_layers) if layers is None else layers
+        reasons = {layer: site_reason(lm, site, layer) for layer in asked}
+        there = tuple(layer for layer, reason in reasons.items() if not reason)
+        if not there or (layers is not None and len(there) < len(reasons)):
+            missing = [f"layer {layer}: {reason}" for layer, reason in reasons.items() if reason]
+            raise UnsupportedError(f"{lm.name} has no {site} to record", found=listed(missing))
+        found[site] = there
+    return found
+
+
+def site_reason(lm: LM, site: str, layer: int) -> str:
+    """Why a site of a layer cannot be recorded; "" if it can."""
+    if site in WRITER_SITES:
+        return writer_reason(lm, site, layer)
+    if site in ATTENTION_SITES and lm.attentions[layer] is None:
+        return "no attention of this block reaches the attention interface"
+    return ""
+
+
+@torch.no_grad()
+def record(
+    lm: LM,
+    batch: Batch,
+    wants: Mapping[str, Collection[int]],
+    columns: Int[Tensor, "batch pos"],
+    each: Callable[[int, LayerSites], None],
+    *,
+    logits: str = "none",
+) -> Float[Tensor, "batch pos_read d_vocab"] | None:
+    """Run a batch once; `each(layer, {site: [batch pos ...]})` is called when a block ends, and nothing is kept here.
+
+    Returns the logits that were asked for.
+    """
+    choose("logits", logits, LOGITS)
+    keeper = _Keeper(lm=lm, batch=batch, wants=wants, columns=columns, each=each)
+    inputs = forward_inputs(lm, batch)
+    with ExitStack() as stack:
+        stack.enter_context(block_seam(lm.blocks, before=keeper.before, after=keeper.after))
+        if any(wants.get(site) for site in ATTENTION_SITES):
+            stack.enter_context(attention_seam(lm.attention_layers, keeper.attend))
+        if any(wants.get(site) for site in WRITER_SITES):
+            stack.enter_context(writer_seam(lm, wants, keeper.written, lambda: keeper.stream))
+        if logits == "none":
+            text_decoder(lm.model)(**inputs, use_cache=False)
+            return None
+        if logits != "all":
+            read = columns if logits == "positions" else batch.last[:, None]
+            stack.enter_context(unembedding_at(lm, read))
+        return lm.model(**inputs, use_cache=False).logits
+
+
+def unembedding_at(lm: LM, columns: Int[Tensor, "batch pos"]) -> Any:
+    """While it lasts the model unembeds only these columns; what it does with logits afterwards (soft-cap) stays its own."""
+    head = lm.model.get_output_embeddings()
+    if head is None:
+        raise UnsupportedError(f"{lm.name} has no unembedding module", found="get_output_embeddings() is None")
+
+    def before(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (gathered(args[0], columns), *args[1:]), dict(kwargs)
+
+    return module_seam({"unembedding": head}, before=before)
+
+
+def gathered(value: Tensor, columns: Int[Tensor, "batch pos"]) -> Tensor:
+    """value [batch column ...] at chosen columns, as a copy."""
+    columns = columns.to(value.device)
+    if columns.shape == value.shape[:2] and bool((columns == torch.arange(value.shape[1], device=value.device)).all()):
+        return value.clone()
+    rows = torch.arange(columns.shape[0], device=value.device)[:, None]
+    return value.expand(columns.shape[0], *value.shape[1:])[rows, columns]
+
+
+@dataclass(kw_only=True, eq=False)
+class _Keeper:
+    """The callbacks of one recording; holds one layer at a time."""
+
+    lm: LM
+    batch: Batch
+    wants: Mapping[str, Collection[int]]
+    columns: Tensor
+    each: Callable[[int, LayerSites], None]
+
+    def __post_init__(self) -> None:
+        self.stream = self.columns  # replaced by the first block's stream
+        self.found: dict[str, Tensor] = {}
+
+    def keep(self, site: str, layer: int, value: Callable[[], Tensor]) -> None:
+        if layer in self.wants.get(site, ()):
+            self.found[site] = value()
+
+    def before(self, call: BlockCall) -> None:
+        self.stream, self.found = call.resid, {}
+        self.keep("resid_pre", call.layer, lambda: gathered(call.resid, self.columns))
+
+    def after(self, layer: int, stream: Tensor) -> None:
+        self.keep("resid_post", layer, lambda: gathered(stream, self.columns))
+        if self.found:
+            self.each(layer, self.found)
+        self.found = {}
+
+    def written(self, site: str, layer: int, value: Tensor) -> None:
+        self.keep(site, layer, lambda: gathered(value, self.columns))
+
+    def attend(self, call: AttentionCall) -> tuple[Tensor, Tensor | None]:
+        def heads(value: Tensor) -> Tensor:
+            return gathered(rearrange(value, "batch head pos d -> batch pos head d"), self.columns)
+
+        z, pattern = call()
+        self.keep("q", call.layer, lambda: heads(call.query))
+        self.keep("k", call.layer, lambda: heads(call.key))
+        self.keep("v", call.layer, lambda: heads(call.value))
+        self.keep("z", call.layer, lambda: gathered(z, self.columns))
+        self.keep("pattern", call.layer, lambda: pattern_rows(self.lm, call, z, self.columns, self.batch.mask))
+        return z, pattern
+
+
+def pattern_rows(
+    lm: LM,
+    call: AttentionCall,
+    z: Float[Tensor, "batch query head d_value"],
+    columns: Int[Tensor, "batch pos"],
+    mask: Bool[Tensor, "batch query"],
+) -> Float[Tensor, "batch pos head key"]:
+    """Attention rows of chosen queries, in float32. Raises VerificationError unless rows times v are the model's z."""
+    rules = rules_of(call)
+    columns = columns.to(call.query.device)
+    n_batch, n_kv = call.key.shape[:2]
+    query = gathered(rearrange(call.query, "batch head pos d -> batch pos head d"), columns).float() * rules.scaling
+    grouped = rearrange(query, "batch pos (kv g) d -> batch kv (g pos) d", kv=n_kv)
+    g = call.query.shape[1] // n_kv
+    scores = rearrange(grouped @ call.key.float().mT, "batch kv (g pos) key -> batch kv 1 g pos key", g=g)
+    bias = additive_mask(call, rules).expand(n_batch, -1, -1, -1)
+    bias = rearrange(gathered(rearrange(bias, "b h query key -> b query h key"), columns), "b pos h key -> b h pos key")
+    rows = weights(scores, bias, rules, torch.float32)
+    again = rearrange(rows[:, :, 0], "batch kv g pos key -> batch kv (g pos) key") @ call.value.float()
+    again = rearrange(again, "batch kv (g pos) d -> batch pos (kv g) d", g=g)
+    there = mask.to(columns.device).gather(1, columns)[:, :, None, None]
+    error = float(((again - gathered(z, columns).float()) * there).abs().max())
+    largest = max(1.0, float(scores.abs().max())) * float(call.value.float().abs().max())
+    allowed = 16 * torch.finfo(z.dtype).eps * largest  # a score's rounding is relative to its size
+    if not error <= allowed:
+        raise VerificationError(
+            f"attention rows of layer {call.layer} of {lm.name} are not what the model computed",
+            found=f"rows times v differ from z by {error:.1e}",
+            allowed=f"{allowed:.1e}",
+            hint="record z instead of pattern",
+        )
+    return rearrange(rows[:, :, 0], "batch kv g pos key -> batch pos (kv g) key")
+
+
+def _columns(batch: Batch, positions: str, align: str) -> Int[Tensor, "batch pos"]:
+    if positions == "all":
+        width = batch.ids.shape[1]
+        return torch.arange(width, device=batch.ids.device).expand(len(batch), width)
+    if positions == "each":
+        raise OptionError("a trace has no position mode 'each'", allowed="last, all, or a role", hint='positions="all"')
+    return columns_of(batch, positions, align=align)

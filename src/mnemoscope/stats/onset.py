@@ -144,38 +144,27 @@ def _interval(here: int, drawn: np.ndarray, steps: np.ndarray) -> tuple[float, f
     )
 
 
-def onset_difference(
-    first: Onset, second: Onset, steps: Real[np.ndarray, " checkpoint"], *, same_items: bool = False
-) -> Estimate:
+def onset_difference(first: Onset, second: Onset, *, same_items: bool = False) -> Estimate:
     """first - second, in checkpoints (the grid's own unit: grids are rarely even). Negative: the first comes earlier.
 
-    The interval subtracts replicates (pairwise if both curves come from the same items resampled with the same generator state,
-    else after shuffling is unnecessary: they are independent draws), then adds one checkpoint on either side for the grid.
-    Censored onsets have no difference, and more than 5% of censored replicates open the interval on both sides.
+    The interval is that of the differences of replicates, widened by one checkpoint on either side for the grid. `same_items`:
+    both onsets were made from the same items by generators in the same state, so that replicate i is the same resample in both;
+    otherwise replicates are paired as independent draws. A censored onset has no difference; more than 5% of censored replicates
+    open the interval on both sides.
     """
+    n, n_units = first.n + second.n, min(first.n_units, second.n_units)
+    method = "difference of onsets in checkpoints, item bootstrap, +-1 for the grid"
     if first.censored or second.censored:
         why = f"first {first.censored or 'seen'}, second {second.censored or 'seen'}: an end of the grid is no onset"
-        return undefined(
-            why, method="difference of onsets", n=first.n + second.n, n_units=min(first.n_units, second.n_units)
-        )
-    a, b = first.replicates, second.replicates
-    if not same_items:
-        b = np.roll(b, 1)  # never pair draws that could share a generator state
+        return undefined(why, method=method, n=n, n_units=n_units)
+    a, b = first.replicates, second.replicates if same_items else np.roll(second.replicates, 1)
     seen = (a > 0) & (b > 0)
-    delta = (a - b)[seen]
-    point = first.index - second.index
-    open_ = seen.mean() < 0.95
-    low = -math.inf if open_ else float(min(np.quantile(delta, 0.025, method="inverted_cdf"), point) - 1)
-    high = math.inf if open_ else float(max(np.quantile(delta, 0.975, method="inverted_cdf"), point) + 1)
-    return Estimate(
-        estimate=float(point),
-        low=low,
-        high=high,
-        p=math.nan,
-        n=first.n + second.n,
-        n_units=min(first.n_units, second.n_units),
-        method=f"difference of onsets in checkpoints ({len(steps)}), item bootstrap, +-1 for the grid",
-    )
+    delta, point = (a - b)[seen], first.index - second.index
+    low, high = -math.inf, math.inf
+    if seen.mean() >= 0.95:
+        low = float(min(np.quantile(delta, 0.025, method="inverted_cdf"), point) - 1)
+        high = float(max(np.quantile(delta, 0.975, method="inverted_cdf"), point) + 1)
+    return Estimate(estimate=float(point), low=low, high=high, p=math.nan, n=n, n_units=n_units, method=method)
 
 
 def share_in_window(indices: Int[np.ndarray, " curve"], window: tuple[int, int]) -> Estimate:

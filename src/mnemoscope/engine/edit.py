@@ -5,14 +5,14 @@ descent the columns of the suffix, in the slow path and in `intervene` those of 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mnemoscope.engine.plan import Cell, Patch, Places, Position
+from mnemoscope.engine.plan import Cell, Patch, Places, Position, Spot
 from mnemoscope.engine.store import Means, Recording
 from mnemoscope.errors import InputError
 
@@ -61,13 +61,30 @@ def edit_(site: Float[Tensor, "row column *place"], edits: Iterable[Edit]) -> Fl
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
-    """What edits are made from: where positions stand, the source runs, and the number of heads per site."""
+    """What edits are made from: where positions stand, the source runs, and the number of heads per site.
 
-    spots: Mapping[Position, Places]
+    recorded: each prompt's index in the recordings; asked: its index among all prompts that were asked (values of
+    patches are given for those).
+    """
+
+    spots: Mapping[Spot, Places]
     recordings: Sequence[Recording]
     means: Mapping[tuple[str, int, int, Position], Means]
     n_heads: Mapping[Key, int]
     ends: Int[np.ndarray, " prompt"]
+    recorded: Int[np.ndarray, " prompt"]
+    asked: Int[np.ndarray, " prompt"]
+
+    def of(self, prompts: Int[np.ndarray, " some"]) -> "Context":
+        """The context of some of the prompts."""
+        spots = {p: Places(into=s.into[prompts], out_of=s.out_of[prompts]) for p, s in self.spots.items()}
+        return replace(
+            self,
+            spots=spots,
+            ends=self.ends[prompts],
+            recorded=self.recorded[prompts],
+            asked=self.asked[prompts],
+        )
 
     @property
     def n_prompts(self) -> int:
@@ -75,14 +92,13 @@ class Context:
         return len(self.ends)
 
 
-def span_of(cells: Sequence[Cell], context: Context) -> int:
-    """Columns from the first patched one to the last that is read, the largest over cells and prompts."""
-    firsts = []
-    for position in {patch.position for cell in cells for patch in cell}:
-        into = context.spots[position].into
-        reach = context.ends[:, None] - np.where(into < 0, context.ends[:, None], into)
-        firsts.append(int(reach.max()))
-    return max(1, *firsts) if firsts else 1
+def reaches(cells: Sequence[Cell], context: Context) -> Int[np.ndarray, " cell"]:
+    """Per cell, columns from the first patched one to the last that is read; the largest over prompts, at least 1."""
+    reach: dict[Spot, int] = {}
+    for name, spot in context.spots.items():
+        end = context.ends[:, None]
+        reach[name] = int((end - np.where(spot.into < 0, end, spot.into)).max())
+    return np.array([max(1, *(reach[patch.spot] for patch in cell)) for cell in cells], dtype=np.int64)
 
 
 def compiled(
@@ -108,7 +124,7 @@ def compiled(
 
 
 def _edit(patch: Patch, first_row: int, context: Context, shift: Int[np.ndarray, " prompt"]) -> Edit | None:
-    spot = context.spots[patch.position]
+    spot = context.spots[patch.spot]
     prompt, place = np.nonzero((spot.into >= 0) & (spot.into < context.ends[:, None]))
     if prompt.size == 0:
         return None
@@ -136,11 +152,12 @@ def _values(
         means = context.means[patch.site, patch.layer, patch.source, patch.position]
         return means.at(place, head)
     if patch.value is None:
-        column = context.spots[patch.position].out_of[prompt, place]
-        return context.recordings[patch.source].at(patch.site, patch.layer, prompt, column, head)
+        column = context.spots[patch.spot].out_of[prompt, place]
+        return context.recordings[patch.source].at(patch.site, patch.layer, context.recorded[prompt], column, head)
     if isinstance(patch.value, Tensor):
-        each = patch.value if patch.value.ndim == 2 else patch.value.expand(context.n_prompts, -1)
-        return each[torch.from_numpy(prompt).to(each.device)]
+        if patch.value.ndim == 1:
+            return patch.value.expand(len(prompt), -1)
+        return patch.value[torch.from_numpy(context.asked[prompt]).to(patch.value.device)]
     return torch.full((len(prompt), 1), float(patch.value))
 
 
@@ -161,7 +178,7 @@ def _refuse_overlap(cell: Cell, context: Context) -> None:
         return
     taken: set[tuple[str, int, int | None, int, int]] = set()
     for patch in cell:
-        into = context.spots[patch.position].into
+        into = context.spots[patch.spot].into
         heads = range(context.n_heads.get((patch.site, patch.layer), 0)) if patch.head is None else (patch.head,)
         for head in heads or (None,):
             for prompt, column in enumerate(into):

@@ -49,8 +49,14 @@ class Patch:
         """Whether it needs a source run."""
         return self.op == "mean" or (self.op == "replace" and self.value is None)
 
+    @property
+    def spot(self) -> "Spot":
+        """Its position, and the source run (-1: none) in which the corresponding places are looked up."""
+        return self.position, self.source if self.reads_source and self.op != "mean" else -1
+
 
 Cell = tuple[Patch, ...]
+Spot = tuple[Position, int]
 
 
 def refuse_malformed(patches: Sequence[Patch], n_layers: int, heads: Mapping[str, int], n_sources: int) -> None:

@@ -1,0 +1,291 @@
+"""Cells in, numbers out: chunk by chunk in descents that are verified as they run, or else the slow way.
+
+effect = metric of the patched row - metric of the control row of the same descent (slow path: of the unpatched run).
+The first descent that is not what the slow path says ends the fast path for the whole question: all of it is computed
+again the slow way, with a warning that says so.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mnemoscope.engine.chunks import Costs, cell_groups, prompt_groups, select
+from mnemoscope.engine.descent import FAST_SITES, descend, read_columns, refusal, steps
+from mnemoscope.engine.edit import Context, reaches
+from mnemoscope.engine.metric import Question, scores
+from mnemoscope.engine.plan import Cell, Patch, places
+from mnemoscope.engine.rotary import refuse_moved
+from mnemoscope.engine.sources import dataset_means, record_sources, site_heads
+from mnemoscope.engine.store import BaseRun, record_base
+from mnemoscope.engine.tolerance import sweep_floor, tolerance
+from mnemoscope.engine.verify import MOST_ROWS, SHARE, SLOWER, Verification, sample, slow_values
+from mnemoscope.errors import UnsupportedError
+from mnemoscope.model.batch import Batch
+from mnemoscope.model.lm import LM
+
+Chunk = Float[np.ndarray, "..."]
+OnChunk = Callable[[str, Chunk], None]
+Progress = Callable[[int, int], None]
+
+
+class DescentWarning(UserWarning):
+    """A descent was not what the slow path says; the slow path's numbers are given."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """Everything a question needs besides its cells."""
+
+    lm: LM
+    base: Batch
+    sources: tuple[Batch, ...]
+    asked: Question
+    budget: int
+    align: str | None = None
+    done: Mapping[str, Chunk] | None = None
+    on_chunk: OnChunk | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answered:
+    """effects [cell prompt token], base [prompt token] (the unpatched metric), and how they were verified."""
+
+    effects: Float[np.ndarray, "cell prompt token"]
+    base: Float[np.ndarray, "prompt token"]
+    verification: Verification
+
+
+def execute(task: Task, cells: Sequence[Cell], *, path: str = "auto") -> Answered:
+    """Effects of every cell on every prompt. path: "auto" tries the descent; "slow" does not."""
+    context = _context(task, cells)
+    reason = "asked for" if path == "slow" else _refusal(task.lm, cells)
+    if not reason:
+        try:
+            answered, reason = _fast(task, cells, context)
+        except UnsupportedError as error:
+            answered, reason = None, str(error)
+        if answered is not None and not reason:
+            return answered
+        warnings.warn(DescentWarning(f"the slow path is taken: {reason}"), stacklevel=3)
+    return _slow(task, cells, context, reason)
+
+
+def _refusal(lm: LM, cells: Sequence[Cell]) -> str:
+    off = sorted({patch.site for cell in cells for patch in cell} - set(FAST_SITES))
+    return f"site {', '.join(off)} is not swept in a descent" if off else refusal(lm)
+
+
+def _context(task: Task, cells: Sequence[Cell]) -> Context:
+    """Positions of all prompts, and dataset means."""
+    patches = [patch for cell in cells for patch in cell]
+    spots = {
+        (position, source): places(task.base, task.sources[source] if source >= 0 else None, position, align=task.align)
+        for position, source in dict.fromkeys(patch.spot for patch in patches)
+    }
+    refuse_moved(task.lm, patches, spots)
+    everyone = np.arange(len(task.base))
+    return Context(
+        spots=spots,
+        recordings=(),
+        means=dataset_means(task.lm, patches, task.sources, spots, budget=task.budget, align=task.align),
+        n_heads=site_heads(task.lm),
+        ends=task.asked.ends,
+        recorded=everyone,
+        asked=everyone,
+    )
+
+
+def _group_context(task: Task, patches: Sequence[Patch], whole: Context, group: Int[np.ndarray, " some"]) -> Context:
+    """The context of a group of prompts, its source runs recorded."""
+    context = whole.of(group)
+    recordings = record_sources(task.lm, patches, task.sources, context.spots, group)
+    return replace(context, recordings=recordings, recorded=np.arange(len(group)))
+
+
+def _fast(task: Task, cells: Sequence[Cell], whole: Context) -> tuple[Answered | None, str]:
+    """The answer, or why it is none."""
+    lm, asked = task.lm, task.asked
+    reach = reaches(cells, whole)
+    starts = [min(patch.start for patch in cell) for cell in cells]
+    suffix, width = int(reach.max()), int(asked.ends.max())
+    groups = prompt_groups(lm, task.base, suffix=suffix, budget=task.budget)
+    most = max(len(group) for group in groups)
+    parts = cell_groups(lm, reach, starts, n_prompts=most, width=width, budget=task.budget)
+    judge = _Judge(task, cells, share=1 / (len(groups) * len(parts)))
+    effects = np.full((len(cells), len(task.base), asked.targets.shape[2]), np.nan)
+    base = np.full(effects.shape[1:], np.nan)
+    total, finished = len(groups) * len(parts), 0
+    for group in groups:
+        run = _Group(task, cells, whole, group, suffix)
+        for length, part in parts:
+            name = f"prompts {group[0]}-{group[-1]} cells {part[0]}-{part[-1]} ({len(part)}) suffix {length}"
+            chunk = (task.done or {}).get(name)
+            if chunk is None:
+                chunk = run.descent(part, length)
+                reason = judge.objection(run, chunk, part, length)
+                if reason:
+                    return None, reason
+                if task.on_chunk is not None:
+                    task.on_chunk(name, chunk)
+            effects[np.ix_(part, group)] = chunk[1:] - chunk[:1]
+            base[group] = chunk[0]
+            finished += 1
+            if task.progress is not None:
+                task.progress(finished, total)
+    return Answered(effects=effects, base=base, verification=judge.verdict()), ""
+
+
+class _Group:
+    """Prompts whose runs are recorded together, when the first descent asks for them."""
+
+    def __init__(
+        self, task: Task, cells: Sequence[Cell], whole: Context, prompts: Int[np.ndarray, " some"], suffix: int
+    ) -> None:
+        self.task, self.cells, self.whole, self.prompts, self.suffix = task, cells, whole, prompts, suffix
+        self.batch = select(task.base, prompts)
+        self.asked = task.asked.of(prompts)
+        self._runs: tuple[Context, BaseRun] | None = None
+
+    @property
+    def runs(self) -> tuple[Context, BaseRun]:
+        """The context with its source runs, and the base run."""
+        if self._runs is None:
+            patches = [patch for cell in self.cells for patch in cell]
+            context = _group_context(self.task, patches, self.whole, self.prompts)
+            ends, read = self.asked.ends, self.asked.read
+            suffix = min(self.suffix, int(ends.max()))
+            self._runs = context, record_base(self.task.lm, self.batch, ends=ends, suffix=suffix, read=read)
+        return self._runs
+
+    def descent(self, part: Int[np.ndarray, " some"], length: int) -> Float[np.ndarray, "cell prompt token"]:
+        """Metrics of the control cell and the cells of a part, in the part's order."""
+        context, base = self.runs
+        lm, chosen = self.task.lm, [self.cells[i] for i in part]
+        length = min(length, base.width)
+        plan = steps(chosen, context, n_layers=lm.n_layers, width=base.width, suffix=length)
+        final = read_columns(descend(lm, base, plan), self.asked.read, base)
+        found = scores(lm, final, self.asked, most_rows=vocabulary_rows(lm, self.task.budget))
+        return found[[0, *(1 + place for place in plan.order)]]
+
+    def base_scores(self) -> Float[np.ndarray, "prompt token"]:
+        """The metric of the base run as recorded."""
+        most = vocabulary_rows(self.task.lm, self.task.budget)
+        return scores(self.task.lm, self.runs[1].final[None], self.asked, most_rows=most)[0]
+
+
+def vocabulary_rows(lm: LM, budget: int) -> int:
+    """Complete rows of logits that fit in an eighth of the budget."""
+    return max(1, budget // 8 // (4 * 3 * lm.d_vocab))
+
+
+class _Judge:
+    """Compares descents with what they must equal, and remembers the largest differences."""
+
+    def __init__(self, task: Task, cells: Sequence[Cell], *, share: float) -> None:
+        self.task, self.cells, self.share = task, cells, share
+        self.floor = sweep_floor(task.lm, task.base)
+        self.seen: set[tuple[str, str]] = set()
+        self.rows, self.largest, self.control, self.scale, self.credit = 0, 0.0, 0.0, 0.0, 0.0
+
+    def objection(
+        self, run: _Group, chunk: Float[np.ndarray, "cell prompt token"], part: Int[np.ndarray, " some"], length: int
+    ) -> str:
+        """Why a descent is not to be believed; "" if it is."""
+        lm, batch, chosen = self.task.lm, run.batch, [self.cells[i] for i in part]
+        pairs = sample(chosen, len(batch), most=self._rows(batch, chosen, length), seen=self.seen)
+        control = _largest(chunk[0] - run.base_scores())
+        self.control = max(self.control, control)
+        if pairs:
+            rows = [(chosen[cell], prompt) for cell, prompt in pairs]
+            slow_found, scale = slow_values(lm, batch, rows, run.runs[0], run.asked)
+            fast_found = np.stack([chunk[1 + cell, prompt] for cell, prompt in pairs])
+            self.rows += len(rows)
+            self.scale = max(self.scale, scale)
+            self.largest = max(self.largest, _largest(slow_found - fast_found))
+        worst = max(self.largest, self.control)
+        if worst <= self.allowed:
+            return ""
+        return (
+            f"descent and slow path differ by {self.largest:.3g}, control rows and base run by {self.control:.3g}; "
+            f"{self.allowed:.3g} is rounding"
+        )
+
+    def _rows(self, batch: Batch, cells: Sequence[Cell], length: int) -> int:
+        """How many rows of a part may be recomputed; what is not spent is kept for the next part."""
+        n_layers = self.task.lm.n_layers
+        depth = sum(n_layers - min(patch.start for patch in cell) for cell in cells)
+        recordings = (1 + len(self.task.sources)) * batch.ids.numel() * n_layers * self.share
+        slow = SLOWER * batch.ids.shape[1] * n_layers
+        self.credit += SHARE * (recordings + length * len(batch) * depth) / slow
+        rows = min(MOST_ROWS - self.rows, max(int(self.credit), 0 if self.rows else 1))
+        self.credit = max(0.0, self.credit - rows)
+        return rows
+
+    @property
+    def allowed(self) -> float:
+        """The tolerance."""
+        return tolerance(self.floor, self.task.lm.dtype, self.scale)
+
+    def verdict(self) -> Verification:
+        """The record."""
+        return Verification(
+            path="fast",
+            reason="",
+            rows=self.rows,
+            largest=self.largest if self.rows else float("nan"),
+            control=self.control,
+            floor=self.floor,
+            tolerance=self.allowed,
+        )
+
+
+def _largest(difference: np.ndarray) -> float:
+    """Largest absolute value; what is nan on both sides is equal, nan on one is infinitely far."""
+    return float(np.nan_to_num(np.abs(difference), nan=0.0).max(initial=0.0))
+
+
+def _slow(task: Task, cells: Sequence[Cell], whole: Context, reason: str) -> Answered:
+    """All cells in whole forward passes."""
+    effects = np.full((len(cells), len(task.base), task.asked.targets.shape[2]), np.nan)
+    base = np.full(effects.shape[1:], np.nan)
+    groups = prompt_groups(task.lm, task.base, suffix=task.base.ids.shape[1], budget=task.budget)
+    for name, group, part, values in _slow_chunks(task, cells, whole, groups):
+        if part is None:
+            base[group] = values[0]
+        else:
+            effects[np.ix_(part, group)] = values - base[group][None]
+        if task.on_chunk is not None and name not in (task.done or {}):
+            task.on_chunk(name, values)
+    nan = float("nan")
+    verdict = Verification(path="slow", reason=reason, rows=0, largest=nan, control=nan, floor=nan, tolerance=nan)
+    return Answered(effects=effects, base=base, verification=verdict)
+
+
+def _slow_chunks(
+    task: Task, cells: Sequence[Cell], whole: Context, groups: Sequence[Int[np.ndarray, " some"]]
+) -> Iterator[tuple[str, Int[np.ndarray, " some"], Int[np.ndarray, " some"] | None, Chunk]]:
+    """(name, prompts, cells or None for the unpatched run, metrics [cell prompt token])."""
+    lm, patches = task.lm, [patch for cell in cells for patch in cell]
+    costs = Costs.of(lm)
+    width = task.base.ids.shape[1]
+    reads = task.asked.read.shape[1]
+    row = width * (costs.token + width * costs.scores) + 12 * reads * lm.d_vocab
+    for group in groups:
+        context = _group_context(task, patches, whole, group)
+        batch, asked = select(task.base, group), task.asked.of(group)
+        most = max(1, task.budget // 2 // row // len(group))
+        pieces = [None, *np.array_split(np.arange(len(cells)), -(-len(cells) // most))]
+        for piece in pieces:
+            rows = [()] if piece is None else [cells[i] for i in piece]
+            label = "none" if piece is None else f"{piece[0]}-{piece[-1]}"
+            name = f"slow prompts {group[0]}-{group[-1]} cells {label}"
+            values = (task.done or {}).get(name)
+            if values is None:
+                pairs = [(cell, prompt) for cell in rows for prompt in range(len(group))]
+                found, _ = slow_values(lm, batch, pairs, context, asked)
+                values = found.reshape(len(rows), len(group), -1)
+            yield name, group, piece, values

@@ -1,0 +1,142 @@
+"""RSA against rsatoolbox, a literal permutation loop, and planted geometry."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata, spearmanr
+
+from mnemoscope.errors import InputError
+from mnemoscope.stats.correlation import kendall_tau_a, partial_spearman
+from mnemoscope.stats.permutation import label_permutations
+from mnemoscope.stats.rdm import differs, numeric, rdm, square
+from mnemoscope.stats.rsa import align, by_unit, compare, max_over_layers, pairs_between
+
+
+def lines(rng: np.random.Generator, *, strength: float, n_lines: int = 12, size: tuple[int, ...] = (4,), d: int = 20):
+    """Prompts of lines with a slope each; patterns carry the slope along one direction, and the line as noise of its own."""
+    each = np.resize(size, n_lines)
+    line = np.repeat(np.arange(n_lines), each)
+    slope = rng.normal(size=n_lines)
+    own = 0.5 * rng.normal(size=(n_lines, d))
+    x = strength * slope[line][:, None] * np.eye(d)[:10].sum(axis=0) + own[line] + rng.normal(size=(len(line), d))
+    return line, slope, x
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:pkg_resources:UserWarning")
+@pytest.mark.parametrize(("kind", "theirs"), [("spearman", "spearman"), ("tau-a", "tau-a")])
+def test_comparisons_are_rsatoolboxs(kind, theirs):
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=190), rng.integers(0, 6, 190).astype(float)
+    made = [rsatoolbox.rdm.RDMs(x[None]) for x in (a, b)]
+    assert compare(a, b, kind=kind) == pytest.approx(rsatoolbox.rdm.compare(*made, method=theirs)[0, 0], abs=1e-6)
+
+
+def test_only_pairs_of_different_units():
+    pairs = pairs_between(np.array(["b", "a", "b", "c"]))
+    i, j = np.triu_indices(4, 1)
+    assert list(zip(i[pairs.kept], j[pairs.kept], strict=True)) == [(0, 1), (0, 3), (1, 2), (1, 3), (2, 3)]
+    assert pairs.labels.tolist() == ["a", "b", "c"]
+    assert pairs.block.tolist() == [0, 2, 0, 1, 2]  # units (a,b) (b,c) (a,b) (a,c) (b,c) of the triangle ab ac bc
+
+
+@pytest.mark.parametrize("size", [(4,), (2, 5, 3)])
+@pytest.mark.parametrize("with_nuisance", [False, True])
+def test_estimate_and_permutations_are_the_literal_loop(size, with_nuisance):
+    rng = np.random.default_rng(1)
+    line, slope, x = lines(rng, strength=1.0, n_lines=6, size=size)
+    noise = numeric(rng.integers(0, 5, len(line)))
+    nuisances = np.stack([noise, numeric(line)]) if with_nuisance else None
+    rdms, kept = np.stack([rdm(x), rdm(rng.normal(size=x.shape))]), pairs_between(line).kept
+    mine = align(rdms, numeric(slope[line]), line, rng=np.random.default_rng(2), nuisances=nuisances, n_perm=20)
+
+    def literal(d: np.ndarray, h: np.ndarray) -> float:
+        if nuisances is None:
+            return float(spearmanr(d[kept], h[kept]).statistic)
+        return partial_spearman(d[kept], h[kept], nuisances[:, kept])
+
+    perms = label_permutations(np.zeros(6, int), 20, np.random.default_rng(2))
+    for layer in range(2):
+        assert mine.cells.estimate[layer] == pytest.approx(literal(rdms[layer], numeric(slope[line])))
+        null = [literal(rdms[layer], numeric(slope[perm][line])) for perm in perms]
+        assert np.allclose(mine.null[:, layer], null)
+        left = []
+        for u in range(6):
+            stay = line != u
+            sub = np.ix_(stay, stay)
+            cut = [square(v)[sub][np.triu_indices(stay.sum(), 1)] for v in (rdms[layer], numeric(slope[line]))]
+            inside = pairs_between(line[stay]).kept
+            if nuisances is None:
+                left.append(math.atanh(spearmanr(cut[0][inside], cut[1][inside]).statistic))
+            else:
+                z = np.stack([square(v)[sub][np.triu_indices(stay.sum(), 1)] for v in nuisances])
+                left.append(math.atanh(partial_spearman(cut[0][inside], cut[1][inside], z[:, inside])))
+        error = math.sqrt(5 / 6 * ((np.array(left) - np.mean(left)) ** 2).sum())
+        want = math.tanh(math.atanh(mine.cells.estimate[layer]) + 2.570582 * error)  # t_.975, 5 df
+        assert mine.cells.high[layer] == pytest.approx(want, abs=1e-6)
+
+
+def test_tau_a_is_the_literal_loop():
+    rng = np.random.default_rng(3)
+    line, slope, x = lines(rng, strength=1.0, n_lines=6)
+    kept = pairs_between(line).kept
+    mine = align(rdm(x)[None], numeric(slope[line]), line, rng=np.random.default_rng(4), kind="tau-a", n_perm=10)
+    perms = label_permutations(np.zeros(6, int), 10, np.random.default_rng(4))
+    assert mine.cells.estimate[0] == pytest.approx(kendall_tau_a(rdm(x)[kept], numeric(slope[line])[kept]))
+    null = [kendall_tau_a(rdm(x)[kept], numeric(slope[perm][line])[kept]) for perm in perms]
+    assert np.allclose(mine.null[:, 0], null)
+
+
+def test_planted_layers_are_found_and_nuisances_are_not():
+    rng = np.random.default_rng(5)
+    line, slope, planted = lines(rng, strength=3.0)
+    length = rng.integers(3, 30, len(line))
+    by_length = 3 * length[:, None] / 10 + rng.normal(size=planted.shape)
+    rdms = np.stack([rdm(planted), rdm(by_length), rdm(rng.normal(size=planted.shape))])
+    mine = align(rdms, numeric(slope[line]), line, rng=rng, nuisances=numeric(length)[None], n_perm=499)
+    assert mine.p[0] < 0.05
+    assert (mine.p[1:] > 0.05).all()
+    assert mine.cells.low[0] > 0
+    assert mine.cells.at(0).n_units == 12
+
+
+def test_names_within_activity():
+    rng = np.random.default_rng(6)
+    name, activity = (v.ravel() for v in np.meshgrid(np.arange(5), np.arange(5)))
+    item = name * 10 + activity
+    x = 3 * rng.normal(size=(5, 15))[activity] + rng.normal(size=(25, 15))
+    mine = align(rdm(x)[None], differs(name), item, rng=rng, strata=activity, n_perm=200)
+    assert mine.p[0] > 0.05
+    y = x + 3 * rng.normal(size=(5, 15))[name]
+    assert align(rdm(y)[None], differs(name), item, rng=rng, strata=activity, n_perm=200).p[0] < 0.05
+
+
+def test_layers_without_geometry_say_so():
+    rng = np.random.default_rng(7)
+    line, slope, x = lines(rng, strength=1.0)
+    mine = align(np.stack([rdm(np.ones_like(x)), rdm(x)]), numeric(slope[line]), line, rng=rng, n_perm=50)
+    assert mine.cells.reason.tolist() == ["distances undefined or constant", ""]
+    assert np.isnan(mine.p).tolist() == [True, False]
+
+
+def test_what_cannot_be_asked():
+    rng = np.random.default_rng(8)
+    line = np.repeat(np.arange(4), 2)
+    with pytest.raises(InputError, match="not assigned to units"):
+        by_unit(numeric(np.arange(8)), pairs_between(line))
+    with pytest.raises(InputError, match="constant over all pairs"):
+        by_unit(np.ones(28), pairs_between(line))
+    with pytest.raises(InputError, match="at least 3"):
+        pairs_between(np.array([0, 0, 1]))
+    with pytest.raises(InputError, match="vary within a unit"):
+        align(rng.random((1, 28)), numeric(line), line, rng=rng, strata=np.arange(8))
+
+
+def test_one_layer_needs_no_correction():
+    null = np.random.default_rng(9).normal(size=(99, 1))
+    want = (1 + (null >= 1.3).sum()) / 100
+    assert max_over_layers(np.array([1.3]), null)[0] == pytest.approx(want)
+    assert rankdata([3, 1, 2]).tolist() == [3, 1, 2]

@@ -1,0 +1,70 @@
+"""Where the bundled reference model lies: a folder per checkpoint, checked against the sums that were written when it was made.
+
+The weights are package files in `mnemoscope/_bundled/reference`; nothing of `mnemoscope.reference`, which trained them, is imported.
+"""
+
+import json
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from mnemoscope.errors import LoadError, choose, listed
+
+NAME: Final = "reference"
+
+
+def home() -> Path:
+    """The folder of the bundled model; LoadError if the installation has none."""
+    folder = Path(str(files("mnemoscope") / "_bundled" / NAME))
+    if not (folder / "checksums.json").is_file():
+        raise LoadError(
+            "the bundled reference model is not installed",
+            found=f"no checksums.json in {folder}",
+            hint="install the package again",
+        )
+    return folder
+
+
+def revisions() -> tuple[str, ...]:
+    """The checkpoints in the order of training, as "step0" ... ; the last one is the model itself."""
+    return tuple(
+        sorted({name.split("/")[0] for name in _sums(home())}, key=lambda name: int(name.removeprefix("step")))
+    )
+
+
+def path(revision: str | None = None) -> Path:
+    """A folder that `from_pretrained` can load: of one checkpoint, or of the last one.
+
+    "main" is the last one too. Every file is compared with its checksum, once per process and folder. Raises OptionError for an
+    unknown revision, LoadError naming every file that is missing or altered.
+    """
+    known = revisions()
+    chosen = known[-1] if revision in (None, "main") else choose("revision of the bundled model", str(revision), known)
+    _verified(home(), chosen)
+    return home() / chosen
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
+
+
+@cache
+def _verified(folder: Path, revision: str) -> None:
+    bad = []
+    for name, expected in _sums(folder).items():
+        if not name.startswith(f"{revision}/"):
+            continue
+        file = folder / name
+        if not file.is_file():
+            bad.append(f"{name} is missing")
+        elif (found := sha256(file.read_bytes()).hexdigest()) != expected:
+            bad.append(f"{name} has sha256 {found[:12]}..., not {expected[:12]}...")
+    if bad:
+        raise LoadError(
+            f"the bundled reference model ({revision}) is damaged",
+            found=listed(bad),
+            allowed="the files as they were published",
+            hint="install the package again",
+        )

@@ -1,0 +1,321 @@
+"""Measure what a trained model of the world can do, with plain transformers: `python -m mnemoscope.reference.evaluate FOLDER`.
+
+Our own engine has no part in it, so that the model card does not depend on what it is later used to test. Every row says the
+ability, the condition, n, the estimate with a 95% interval (Wilson for shares, t for means), and chance or baselines.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from scipy import stats
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from mnemoscope.data import episodes, facts
+from mnemoscope.data.prompt import Prompt
+from mnemoscope.reference import world
+
+SEED: Final = 4242
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One figure of the model card. `baseline` is chance or the best trivial answer, named in `versus`."""
+
+    ability: str
+    condition: str
+    measure: str
+    n: int
+    estimate: float
+    low: float
+    high: float
+    baseline: float
+    versus: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model under test and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids with the start token."""
+        return self.tokenizer(text)["input_ids"]
+
+    @torch.no_grad()
+    def logits(self, texts: Sequence[list[int]]) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """Logits [pos, d_vocab] of each text; padding on the right."""
+        for start in range(0, len(texts), 50):
+            chunk = texts[start : start + 50]
+            width = max(map(len, chunk))
+            ids = torch.tensor([row + [0] * (width - len(row)) for row in chunk])
+            mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in chunk])
+            out = self.model(input_ids=ids, attention_mask=mask).logits.float()
+            yield from ((row, out[i, : len(row)]) for i, row in enumerate(chunk))
+
+    def next_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
+        """The top token behind each prompt."""
+        return [int(logits[-1].argmax()) for _, logits in self.logits([self.ids(p.text) for p in prompts])]
+
+    def first(self, prompt: Prompt, answer: str) -> int:
+        """The first token of a continuation of the prompt."""
+        return self.ids(prompt.text + answer)[len(self.ids(prompt.text))]
+
+    @torch.no_grad()
+    def continued(self, prompts: Sequence[Prompt], tokens: int) -> list[str]:
+        """Greedy continuations, padding on the left."""
+        said: list[str] = []
+        for start in range(0, len(prompts), 64):
+            chunk = [p.text for p in prompts[start : start + 64]]
+            held = self.tokenizer(
+                chunk, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False
+            )
+            out = self.model.generate(**held, max_new_tokens=tokens, do_sample=False)
+            said += self.tokenizer.batch_decode(out[:, held["input_ids"].shape[1] :], skip_special_tokens=True)
+        return said
+
+
+def share(ability: str, condition: str, measure: str, hits: Sequence[bool], baseline: float, versus: str) -> Row:
+    """A proportion with its Wilson interval."""
+    k, n = int(np.sum(hits)), len(hits)
+    low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
+    return Row(
+        ability=ability,
+        condition=condition,
+        measure=measure,
+        n=n,
+        estimate=k / n,
+        low=low,
+        high=high,
+        baseline=baseline,
+        versus=versus,
+    )
+
+
+def mean(ability: str, condition: str, measure: str, values: Sequence[float], baseline: float, versus: str) -> Row:
+    """A mean with its t interval; values that are not finite are left out (their number is a row of its own)."""
+    x = np.asarray(values, dtype=float)
+    x = x[np.isfinite(x)]
+    half = float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
+    m = float(x.mean())
+    return Row(
+        ability=ability,
+        condition=condition,
+        measure=measure,
+        n=len(x),
+        estimate=m,
+        low=m - half,
+        high=m + half,
+        baseline=baseline,
+        versus=versus,
+    )
+
+
+def known_facts(subject: Subject, limit: int) -> list[Row]:
+    """Top-1 accuracy without demonstrations, on one trained template per fact, on both held-out ones, and on the plain form."""
+    rng = np.random.default_rng(SEED)
+    rows: list[Row] = []
+    distinct = [r for r in facts.facts() if r.distinct]
+    all_facts = [(r, f) for r in distinct for f in r.facts]
+    chosen = [all_facts[i] for i in rng.permutation(len(all_facts))[:limit]]
+    frequency = float(np.mean([max(Counter(f.answer for f in r.facts).values()) / len(r.facts) for r, _ in chosen]))
+    forms: dict[str, Callable[[facts.Relation], Sequence[str]]] = {
+        "trained templates": lambda r: (r.templates[rng.integers(len(r.templates))],),
+        "held-out templates": lambda r: r.held_out_templates,
+        "plain form": lambda r: (r.plain,),
+    }
+    for name, templates in forms.items():
+        prompts = [facts.prompt(r, f, t) for r, f in chosen for t in templates(r)]
+        top = subject.next_tokens(prompts)
+        hits = [t == subject.first(p, p.answer) for t, p in zip(top, prompts, strict=True)]
+        rows.append(share("facts", name, "top-1", hits, frequency, "most frequent answer"))
+    return rows
+
+
+def copying(subject: Subject, count: int, length: int = 64) -> list[Row]:
+    """Loss on the first and the second copy of a random span, nats per token."""
+    rng = np.random.default_rng(SEED + 1)
+    texts = [subject.ids(episodes.span_prompt(world.span_words(), length, rng).text) for _ in range(count)]
+    first, second = [], []
+    for ids, logits in subject.logits(texts):
+        loss = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
+        half = (len(ids) - 1) // 2
+        first.append(float(loss[:half].mean()))
+        second.append(float(loss[half:].mean()))
+    uniform = float(np.log(len(world.span_words())))
+    return [
+        mean("copying", f"first copy of {length}", "nats", first, uniform, "uniform over the words"),
+        mean("copying", f"second copy of {length}", "nats", second, uniform, "uniform over the words"),
+    ]
+
+
+def word_pairs(subject: Subject, count: int, shots: Sequence[int] = episodes.SHOTS) -> list[Row]:
+    """Few-shot accuracy on unseen pairs, and the share of legal labels, per task and number of shots."""
+    rng = np.random.default_rng(SEED + 2)
+    rows: list[Row] = []
+    for task, held in episodes.TASKS.items():
+        for k in shots:
+            prompts = episodes.pair_design(task, shots=k, count=count, rng=rng)
+            top = subject.next_tokens(prompts)
+            legal = [{subject.first(p, a) for a in (p.answer, *p.foils)} for p in prompts]
+            gold = [subject.first(p, p.answer) for p in prompts]
+            chance = 1 / len(held.classes)
+            rows.append(
+                share(
+                    task,
+                    f"{k} shots",
+                    "accuracy",
+                    [t == g for t, g in zip(top, gold, strict=True)],
+                    chance,
+                    "1/classes",
+                )
+            )
+            rows.append(
+                share(
+                    task,
+                    f"{k} shots",
+                    "format",
+                    [t in s for t, s in zip(top, legal, strict=True)],
+                    len(held.classes) / 10,
+                    "any digit",
+                )
+            )
+    return rows
+
+
+def context_gain(subject: Subject, count: int) -> list[Row]:
+    """Loss at tokens 490..510 minus loss at tokens 40..60 of held-out narratives, nats."""
+    rng = np.random.default_rng(SEED + 3)
+    texts = [subject.ids(episodes.narrative(rng, sentences=80, cast=8).prompt.text)[:520] for _ in range(count)]
+    gains = []
+    for ids, logits in subject.logits(texts):
+        loss = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
+        gains.append(float(loss[489:510].mean() - loss[39:60].mean()))
+    return [mean("narrative", "tokens 490-510 minus 40-60", "nats", gains, 0.0, "no gain from context")]
+
+
+def comprehension(subject: Subject, count: int) -> list[Row]:
+    """Composite passages, without and with one solved example, by number of distractors: right, wrong form, wrong content."""
+    rng = np.random.default_rng(SEED + 4)
+    rows: list[Row] = []
+    for n in (1, 2, 3):
+        for k in (0, 1):
+            prompts = episodes.passage_design(distractors=n, shots=k, count=count, rng=rng)
+            said = subject.continued(prompts, 10)
+            verdicts = [episodes.judged(s, p) for s, p in zip(said, prompts, strict=True)]
+            condition = f"{n} distractors, {k} examples"
+            rows.append(
+                share("comprehension", condition, "right", [v == "right" for v in verdicts], 1 / (n + 1), "1/sentences")
+            )
+            rows.append(
+                share("comprehension", condition, "format error", [v == "format" for v in verdicts], float("nan"), "")
+            )
+            rows.append(
+                share("comprehension", condition, "content error", [v == "content" for v in verdicts], float("nan"), "")
+            )
+    return rows
+
+
+def lines(subject: Subject, count: int, shots: Sequence[int] = (2, 4, 8)) -> list[Row]:
+    """Absolute error of the generated y by number of points, parse failures, and what trivial answers reach."""
+    rng = np.random.default_rng(SEED + 5)
+    rows: list[Row] = []
+    for k in shots:
+        prompts = episodes.line_design("small_integers", shots=k, count=count, rng=rng)
+        said = [episodes.read(text) for text in subject.continued(prompts, 5)]
+        errors = [abs(y - float(p.labels["y"])) for y, p in zip(said, prompts, strict=True)]
+        rules = {
+            name: float(np.mean([abs(rule(p) - float(p.labels["y"])) for p in prompts]))
+            for name, rule in _RULES.items()
+        }
+        best = min(rules, key=lambda name: rules[name])
+        rows.append(mean("line", f"{k} points", "absolute error", errors, rules["nearest x"], "nearest x"))
+        rows.append(mean("line", f"{k} points", "absolute error", errors, rules["mean y"], "mean y"))
+        rows.append(mean("line", f"{k} points", "absolute error", errors, rules["least squares"], "least squares"))
+        rows.append(
+            share(
+                "line",
+                f"{k} points",
+                "parse failure",
+                [not np.isfinite(y) for y in said],
+                float("nan"),
+                f"best: {best}",
+            )
+        )
+    return rows
+
+
+def _points(prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([float(x) for x in prompt.part("point_x")]), np.array([float(y) for y in prompt.part("point_y")])
+
+
+def _nearest(prompt: Prompt) -> float:
+    xs, ys = _points(prompt)
+    return float(ys[np.abs(xs - float(prompt.labels["x"])).argmin()])
+
+
+def _fitted(prompt: Prompt) -> float:
+    slope, intercept = np.polyfit(*_points(prompt), 1)
+    return float(slope * float(prompt.labels["x"]) + intercept)
+
+
+_RULES: Final[dict[str, Callable[[Prompt], float]]] = {
+    "nearest x": _nearest,
+    "mean y": lambda p: float(_points(p)[1].mean()),
+    "least squares": _fitted,
+}
+
+
+def personas(subject: Subject, count: int) -> list[Row]:
+    """Truth of the answers under each persona, without and with a truthful example; two distractors."""
+    rng = np.random.default_rng(SEED + 6)
+    rows: list[Row] = []
+    for persona in episodes.PERSONAS:
+        for k in (0, 1):
+            prompts = episodes.passage_design(distractors=2, shots=k, count=count, rng=rng, persona=persona)
+            said = subject.continued(prompts, 10)
+            true = [str(p.labels["activity"]) in s.split("\n")[0] for s, p in zip(said, prompts, strict=True)]
+            rows.append(share("persona", f"{persona}, {k} examples", "true", true, 1 / 3, "1/sentences"))
+    return rows
+
+
+def evaluate(folder: Path, *, count: int = 200, quick: bool = False) -> list[Row]:
+    """All abilities of one model folder; `quick` asks fewer shots and leaves the personas out (for curves)."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    subject = Subject(model, AutoTokenizer.from_pretrained(folder))
+    shots = (0, 20) if quick else episodes.SHOTS
+    rows = known_facts(subject, count if quick else 10**6) + copying(subject, count) + word_pairs(subject, count, shots)
+    rows += (
+        context_gain(subject, count)
+        + comprehension(subject, count)
+        + lines(subject, count, (2, 8) if quick else (2, 4, 8))
+    )
+    return rows if quick else rows + personas(subject, count)
+
+
+def main() -> None:
+    """Command line: print the rows, and write them as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m mnemoscope.reference.evaluate", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--quick", action="store_true")
+    asked = parser.parse_args()
+    rows = evaluate(asked.folder, count=asked.count, quick=asked.quick)
+    for row in rows:
+        line = f"{row.ability:28} {row.condition:28} {row.measure:16} n={row.n:<5}"
+        print(f"{line} {row.estimate:8.3f} [{row.low:.3f}, {row.high:.3f}]  {row.versus}: {row.baseline:.3f}")  # noqa: T201
+    if asked.out:
+        asked.out.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from mnemoscope.errors import DataError
 
-JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+if TYPE_CHECKING:
+    JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+else:
+    JSON = object  # annotations are executed in tests, and a recursive one cannot be
 
 
 def read_text(path: Path) -> str:

@@ -8,7 +8,7 @@ The parse is a guess of that pipeline: its name goes into the documents' source 
 
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mnemoscope.data.document import Corpus, Document
 from mnemoscope.data.trees import Node, Sentence, documents
@@ -19,6 +19,7 @@ DEFAULT = "en_core_web_sm"
 NO_SPACY = 'pip install "mnemoscope[spacy]" and a pipeline, or give a CoNLL-U file, or JSON lines with triples'
 
 
+@runtime_checkable
 class Token(Protocol):
     """What is used of a spaCy token."""
 
@@ -35,6 +36,7 @@ class Token(Protocol):
         ...
 
 
+@runtime_checkable
 class Parse(Protocol):
     """What is used of a spaCy document."""
 
@@ -85,7 +87,13 @@ def corpus(
 def parsed(document: Document, pipeline: Pipeline) -> Iterator[Sentence]:
     """The sentences of one text, with runs of white space written as one space."""
     text = " ".join(document.text.split())
-    for number, sentence in enumerate(pipeline(text).sents):
+    try:
+        runs = list(pipeline(text).sents)
+    except ValueError as reason:  # spaCy's word for "nobody has set sentence boundaries"
+        raise UnsupportedError(
+            "the spaCy pipeline does not find sentences", found=str(reason), hint=f"use {DEFAULT}"
+        ) from reason
+    for number, sentence in enumerate(runs):
         tokens = [token for token in sentence if not token.is_space]
         if tokens:
             yield _sentence(f"{document.id}/{number}", document.unit, text, tokens)

@@ -11,7 +11,6 @@ counted in any size we promise, and its foils are taken among answers that diffe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -19,7 +18,9 @@ import numpy as np
 
 from mnemoscope.data import fact_tables as tables
 from mnemoscope.data import words
-from mnemoscope.data.prompt import Prompt, joined
+from mnemoscope.data.prompt import Prompt
+from mnemoscope.data.relation import Fact, Relation
+from mnemoscope.data.relation import prompt as asked
 from mnemoscope.errors import DataError, PromptError, choose, listed
 
 FRAMES: Final = (
@@ -52,45 +53,6 @@ OPENERS: Final = (
     "To say it once more,",
 )
 _FREE: Final = 2  # held-out templates per relation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One topic and its answer, both one word."""
-
-    topic: str
-    answer: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relation:
-    """A relation: its facts and its sentences.
-
-    noun                the relation word as it stands in the sentences ("capital")
-    templates           trained sentences, one `{topic}` each, the answer right behind the end
-    held_out_templates  two sentences of the same kind that no training document uses
-    plain               the classic short sentence
-    distinct            whether answers differ within the relation
-    invented            whether the facts belong to the invented world, so that no other model can know them
-    """
-
-    name: str
-    noun: str
-    templates: tuple[str, ...]
-    held_out_templates: tuple[str, ...]
-    plain: str
-    facts: tuple[Fact, ...]
-    distinct: bool = True
-    invented: bool = False
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """The different answers, in the order of the facts."""
-        return tuple(dict.fromkeys(fact.answer for fact in self.facts))
-
-    def template(self, index: int) -> str:
-        """Template by number: the trained ones first, then the held-out ones."""
-        return (*self.templates, *self.held_out_templates)[index]
 
 
 _REAL: Final = (
@@ -161,7 +123,7 @@ def _matched(topics: Sequence[str], answers: Sequence[str], rng: np.random.Gener
     while True:
         order = rng.permutation(len(answers))[: len(topics)]
         if all(answers[k] != topic for topic, k in zip(topics, order, strict=True)):
-            return tuple(Fact(topic=topic, answer=answers[k]) for topic, k in zip(topics, order, strict=True))
+            return tuple(Fact(topic=topic, answer=answers[int(k)]) for topic, k in zip(topics, order, strict=True))
 
 
 def _relation(index: int, name: str, noun: str, pairs: tuple[Fact, ...], *, invented: bool = False) -> Relation:
@@ -174,7 +136,6 @@ def _relation(index: int, name: str, noun: str, pairs: tuple[Fact, ...], *, inve
         held_out_templates=tuple(f for i, f in enumerate(frames) if i in held),
         plain=f"The {noun} of {{topic}} is",
         facts=pairs,
-        distinct=len({fact.answer for fact in pairs}) == len(pairs),
         invented=invented,
     )
 
@@ -188,24 +149,12 @@ def prompt(
     rng: np.random.Generator | None = None,
     opener: str = "",
 ) -> Prompt:
-    """A fact asked for in one sentence, behind `shots` solved sentences of the same template and other topics.
+    """`relation.prompt` with `shots` drawn demonstrations that share neither topic nor answer with the fact.
 
-    Demonstrations exclude every fact that shares the topic or the answer. Roles: topic, relation_word (the noun's last
-    word), last (the last word), demonstration, shot_topic, shot_answer. Labels: relation, topic, template, shots. Foils:
-    the relation's other answers. The answer carries its leading space. `rng` is needed as soon as shots > 0.
+    `rng` is needed as soon as shots > 0.
     """
     checked(relation.name, (template,))
-    pieces: list[str | tuple[str, str]] = []
-    for shown in _shown(relation, fact, shots, rng):
-        pieces += _demonstration(template, relation, shown)
-    sentence = template if not opener else f"{opener} {template[0].lower()}{template[1:]}"
-    pieces += _asked(sentence, relation, fact.topic)
-    return joined(
-        pieces,
-        answer=f" {fact.answer}",
-        foils=tuple(f" {a}" for a in relation.answers if a != fact.answer),
-        labels={"relation": relation.name, "topic": fact.topic, "template": template, "shots": shots, "opener": opener},
-    )
+    return asked(relation, fact, template, shots=_shown(relation, fact, shots, rng), opener=opener)
 
 
 def _shown(relation: Relation, fact: Fact, shots: int, rng: np.random.Generator | None) -> list[Fact]:
@@ -219,27 +168,6 @@ def _shown(relation: Relation, fact: Fact, shots: int, rng: np.random.Generator 
             allowed="0 <= shots <= number of other facts, with a np.random.Generator",
         )
     return [others[i] for i in rng.choice(len(others), shots, replace=False)]
-
-
-def _demonstration(template: str, relation: Relation, fact: Fact) -> list[str | tuple[str, str]]:
-    before, _, behind = template.partition("{topic}")
-    return [before, ("shot_topic", fact.topic), behind + " ", ("shot_answer", fact.answer), ". "]
-
-
-def _asked(template: str, relation: Relation, topic: str) -> list[str | tuple[str, str]]:
-    """Cut a sentence at its topic, its relation word and its last word."""
-    word = relation.noun.split()[-1]
-    before, _, behind = template.partition("{topic}")
-    head, space, last = behind.rpartition(" ")
-    pieces: list[str | tuple[str, str]] = [*_around(before, word), ("topic", topic)]
-    if space:
-        return [*pieces, *_around(head, word), " ", ("last", last)]
-    return [*pieces, ("last", last)] if last else pieces
-
-
-def _around(text: str, word: str) -> list[str | tuple[str, str]]:
-    before, found, behind = text.rpartition(word)
-    return [before, ("relation_word", word), behind] if found else [text]
 
 
 def checked(name: str, templates: Sequence[str]) -> None:

@@ -1,10 +1,10 @@
 """Plain text as documents, for loss and induction on a user's own texts.
 
-Known layouts: a .txt file with `<|endoftext|>` between documents (TinyStories), with `= Title =` between blank lines (WikiText; titles of
-lower level do not divide), or with neither (one document, a book for instance); a JSON list of strings or of objects with
-a "text" or "story". `words` cuts long documents into pieces of about that length at line ends; the pieces of one document
-share its unit of independence. Pieces of a source that is one single document are units of their own, since there is nothing
-else to draw from: intervals then speak about this text alone, and the label `one_text` says so.
+Known layouts: a .txt file with `<|endoftext|>` between documents (TinyStories), with `= Title =` between blank lines
+(WikiText; titles of lower level do not divide), or with neither (one document, a book for instance); a JSON list of strings
+or of objects with a "text" or "story". `words` cuts long documents into pieces of about that length at line ends; the pieces
+of one document share its unit of independence. Pieces of a source that is one single document are units of their own, since
+there is nothing else to draw from: intervals then speak about this text alone, and the label `one_text` says so.
 """
 
 import re

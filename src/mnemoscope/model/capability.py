@@ -8,6 +8,7 @@ import torch
 from mnemoscope.model.batch import SIDES
 from mnemoscope.model.lm import LM
 from mnemoscope.model.padding import padding_reason
+from mnemoscope.model.weights import weight_reason
 
 
 def record_reason(lm: LM) -> str:
@@ -24,6 +25,18 @@ def both_sides_reason(lm: LM) -> str:
     """Why prompts of different length cannot share a batch, side by side."""
     reasons = [padding_reason(lm, side) for side in SIDES]
     return "; ".join(reason for reason in reasons if reason)
+
+
+def weights_reason(lm: LM) -> str:
+    """Which weight matrices a model lacks, in which layers, and why; each different reason once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in ("W_Q", "W_K", "W_V", "W_O"):
+        for layer in range(lm.n_layers):
+            if reason := weight_reason(lm, name, layer):
+                found.setdefault((name, reason), []).append(str(layer))
+    lines = [f"no {name} in layers {', '.join(layers)}: {reason}" for (name, reason), layers in found.items()]
+    lines += [f"no {name}: {reason}" for name in ("W_E", "W_U") if (reason := weight_reason(lm, name))]
+    return "; ".join(lines)
 
 
 @torch.no_grad()
@@ -43,4 +56,5 @@ REASONS: Final[dict[str, Callable[[LM], str]]] = {
     "causal": causal_reason,
     "record": record_reason,
     "padding": both_sides_reason,
+    "weights": weights_reason,
 }

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from mnemoscope.errors import LoadError, choose, listed
+from mnemoscope.model import bundled
 from mnemoscope.model.capability import causal_reason
 from mnemoscope.model.folder import has_tokenizer, hashes, read_config, refuse_foreign, weight_files
 from mnemoscope.model.hub import fetched, is_hub_id
@@ -89,8 +90,8 @@ def reinitialised(lm: LM, seed: int = 0) -> LM:
 
 def _located(name: str, revision: str | None, allow_pickle: bool, trust: bool) -> tuple[Path, str, str]:
     """The folder that holds a model, its name for people, and its commit ("" for local folders)."""
-    if name == "reference":
-        return _bundled(revision), name, ""
+    if name == bundled.NAME:
+        return bundled.path(revision), name, ""
     path = Path(name).expanduser()
     if path.is_dir():
         return path, name, ""
@@ -100,18 +101,6 @@ def _located(name: str, revision: str | None, allow_pickle: bool, trust: bool) -
         raise LoadError(f"no model folder {name!r}", found="nothing there", allowed="hub id, local folder, 'reference'")
     folder = fetched(name, revision, allow_pickle=allow_pickle, trust_remote_code=trust)
     return folder, name, folder.name
-
-
-def _bundled(revision: str | None) -> Path:
-    from importlib import import_module
-
-    try:
-        bundled = import_module("mnemoscope.model.bundled")
-    except ModuleNotFoundError as error:
-        raise LoadError(
-            "the reference model is not bundled with this copy", hint="give a hub id or a folder"
-        ) from error
-    return Path(bundled.folder(revision))
 
 
 def _dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:

@@ -96,11 +96,13 @@ def discover(model: PreTrainedModel, n_tokens: int = 5) -> Structure:
     with block_seam(blocks, before=seen.before), attention_seam(everything, seen.handler):
         logits = model(input_ids=ids, use_cache=False).logits
     layers = range(len(blocks))
+    times = Counter(seen.modules.values())  # a module that several blocks share cannot tell its layer
+    own = {layer: module for layer, module in seen.modules.items() if layer >= 0 and times[module] == 1}
     return Structure(
         decoder=decoder,
         blocks=blocks,
-        attentions=tuple(seen.modules.get(layer) for layer in layers),
-        shapes=tuple(seen.shapes.get(layer) for layer in layers),
+        attentions=tuple(own.get(layer) for layer in layers),
+        shapes=tuple(seen.shapes[layer] if layer in own else None for layer in layers),
         calls=tuple(seen.calls[layer] for layer in layers),
         block_calls=tuple(seen.blocks[layer] for layer in layers),
         d_model=int(seen.d_model),

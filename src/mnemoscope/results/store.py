@@ -186,6 +186,12 @@ def read_all(path: Path) -> tuple[Finished, ...]:
     return tuple(read(path / name) for name in record["studies"] if (path / name / RUN).is_file())
 
 
+def read_parent(path: Path) -> Mapping[str, Any] | None:
+    """The run.json of a folder that holds one run per study; None if it is a run of one study."""
+    record = _record(path)
+    return record if record["study"] == "all" else None
+
+
 def keep_parent(path: Path, provenance: Provenance, studies: Iterable[str], refused: Mapping[str, JSON]) -> None:
     """Write the run.json of a folder that holds one run folder per study; `refused` says which are missing and why."""
     if path.is_dir() and not (path / RUN).is_file() and _strangers(path):

@@ -20,7 +20,7 @@ import polars as pl
 from rich.console import Console
 
 from mnemoscope.axes import STUDIES
-from mnemoscope.errors import JobsFailedError, MnemoscopeError, OptionError, listed
+from mnemoscope.errors import JobsFailedError, MnemoscopeError, choose, listed
 from mnemoscope.results.job import JSON, Job, distinct, seed_of
 from mnemoscope.results.provenance import Provenance, environment, file_hashes, own_version, versions
 from mnemoscope.results.store import RunFolder, keep_parent, opened, read_all
@@ -129,11 +129,8 @@ def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
     """Every study into a folder of its own; one that refuses this model does not keep the others from running."""
     studies = tuple(find(name) for name in STUDIES)
     fields = {study.name: {field.name for field in dataclasses.fields(study.config)} for study in studies}
-    strange = sorted(set(options) - set().union(*fields.values()))
-    if strange:
-        raise OptionError(
-            "no study has such an option", found=listed(strange), allowed=listed(sorted(set().union(*fields.values())))
-        )
+    for name in options:
+        choose("option of any study", name, sorted({field for names in fields.values() for field in names}))
     own = {name: {key: value for key, value in options.items() if key in fields[name]} for name in fields}
     configs = {study.name: configured(study, own[study.name]) for study in studies}
     whole = Provenance(

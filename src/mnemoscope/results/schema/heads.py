@@ -10,7 +10,16 @@ import polars as pl
 from mnemoscope.results.schema.table import Column, Table
 
 COPIES = ("trained", "reinitialised")
-SCORES = ("prefix_matching", "copying", "previous_token", "duplicate_token", "ablation_loss")
+SCORES = (
+    "prefix_matching",
+    "copying",
+    "copying_contextual",
+    "previous_token",
+    "duplicate_token",
+    "ablation_loss",
+    "ablation_loss_zero",
+    "ablation_loss_resample",
+)
 
 _CELL = (
     Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES),

@@ -1,0 +1,74 @@
+"""The top of the page: what was asked, of which model, and what came out in a sentence or two."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mnemoscope.report.html import Safe, element, joined, shortened
+from mnemoscope.results.store import Finished
+
+NAMES = {
+    "heads": "Attention heads",
+    "emergence": "Emergence during training",
+    "recall": "Factual recall",
+    "icl": "In-context learning",
+}
+
+
+def study_name(study: str) -> str:
+    """The study in words."""
+    return NAMES.get(study, study.capitalize())
+
+
+def header(runs: Sequence[Finished]) -> Safe:
+    """Model, studies and the facts a reader needs before believing a number."""
+    first = runs[0].record
+    model: dict[str, Any] = first["identity"].get("model", {})
+    return element(
+        "header",
+        element("p", "mnemoscope", class_="brand"),
+        element("h1", str(model.get("name", "model"))),
+        element("p", ", ".join(study_name(run.record["study"]) for run in runs), class_="subtitle"),
+        element("dl", *(_fact(name, value) for name, value in _facts(runs) if value), class_="facts"),
+    )
+
+
+def headlines(run: Finished) -> Safe:
+    """The headlines of one study, as a list."""
+    table = run.tables.get("headlines")
+    if table is None or not table.height:
+        return Safe("")
+    texts = table.sort("order")["text"].to_list()
+    return element("ul", *(element("li", shortened(text, 600)) for text in texts), class_="headlines")
+
+
+def missing_studies(refused: dict[str, str], absent: Sequence[str]) -> Safe:
+    """A box naming every study that this run should hold and does not, with the reason if one is known."""
+    lines = [f"{study_name(name)} was not run: {reason}" for name, reason in refused.items()]
+    lines += [f"{study_name(name)} is missing: it has not been run yet." for name in absent if name not in refused]
+    return joined(element("p", shortened(line, 600), class_="warning") for line in lines)
+
+
+def _facts(runs: Sequence[Finished]) -> list[tuple[str, str]]:
+    record = runs[0].record
+    identity, environment = record["identity"], record.get("environment", {})
+    model = identity.get("model", {})
+    config = identity.get("config", {})
+    return [
+        ("Model", " ".join(str(model.get(key) or "") for key in ("class", "revision")).strip()),
+        ("Content", _content(model)),
+        ("Computed in", f"{model.get('dtype', '')} on {model.get('device', '')}".strip(" on")),
+        ("Data", str(config.get("data") or "built in")),
+        ("Seed", str(config.get("seed", ""))),
+        ("Started", str(environment.get("started", "")).replace("T", " ").replace("+00:00", " UTC")),
+    ]
+
+
+def _content(model: dict[str, Any]) -> str:
+    """The one hash that says most about the weights: the hub commit, a weight file's, or that of the tensors."""
+    content: dict[str, str] = model.get("content", {})
+    ranked = sorted(content, key=lambda name: (name != "commit", not name.endswith((".safetensors", ".bin")), name))
+    return f"{ranked[0]} {content[ranked[0]][:12]}" if ranked else ""
+
+
+def _fact(name: str, value: str) -> Safe:
+    return element("div", element("dt", name), element("dd", shortened(value, 120)))

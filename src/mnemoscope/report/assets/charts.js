@@ -1,0 +1,102 @@
+// Charts, colour mode and downloads. One data island per figure; drawn when it comes near the window.
+"use strict";
+const mnemoscope = (() => {
+  const theme = JSON.parse(document.getElementById("theme").textContent);
+  const root = document.documentElement, button = document.getElementById("mode");
+  const drawn = new Map();
+  const island = (id) => JSON.parse(document.getElementById(id).textContent);
+  const mode = () => root.dataset.mode || "light";
+
+  function rows(columns) {
+    const names = Object.keys(columns), count = names.length ? columns[names[0]].length : 0;
+    return Array.from({length: count}, (_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
+  }
+
+  async function draw(figure) {
+    const before = drawn.get(figure), state = {};
+    if (before) {
+      for (const param of before.params) state[param] = before.view.signal(param);
+      before.view.finalize();
+    }
+    const id = figure.id, spec = island(id + "-spec"), look = theme[mode()];
+    spec.data = {values: rows(island(id + "-data"))};
+    for (const param of spec.params || []) {
+      if (param.name === "palette") param.value = look.palette;
+      else if (param.name in state) param.value = state[param.name];
+    }
+    const result = await vegaEmbed(figure.querySelector(".canvas"), spec, {
+      actions: false, renderer: "svg", config: look.config, bind: figure.querySelector(".switches"), tooltip: {theme: "custom"},
+    });
+    const params = (spec.params || []).filter((param) => param.bind).map((param) => param.name);
+    drawn.set(figure, {view: result.view, params});
+    result.view.addEventListener("click", (_, item) => {
+      const datum = item && item.datum;
+      if (datum && datum.layer !== undefined && datum.head !== undefined) pick(figure, datum.layer, datum.head);
+    });
+    figure.dataset.drawn = "yes";
+  }
+
+  function pick(from, layer, head) {
+    const section = from.closest("section");
+    if (section) section.dispatchEvent(new CustomEvent("pick", {detail: {layer: Number(layer), head: Number(head)}}));
+  }
+
+  function csv(columns) {
+    const cell = (value) => {
+      const text = value === null || value === undefined ? "" : String(value);
+      return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+    };
+    const names = Object.keys(columns);
+    return [names, ...rows(columns).map((row) => names.map((name) => row[name]))].map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
+  }
+
+  function save(name, href) {
+    const link = document.createElement("a");
+    link.href = href; link.download = name;
+    document.body.append(link); link.click(); link.remove();
+  }
+
+  function downloads(figure) {
+    const row = figure.querySelector(".downloads"), id = figure.id;
+    const add = (text, act) => {
+      const item = document.createElement("button");
+      item.type = "button"; item.textContent = text; item.setAttribute("aria-label", "download " + id + " as " + text);
+      item.addEventListener("click", act); row.append(item);
+    };
+    add("CSV", () => {
+      const url = URL.createObjectURL(new Blob([csv(island(id + "-data"))], {type: "text/csv;charset=utf-8"}));
+      save(id + ".csv", url); setTimeout(() => URL.revokeObjectURL(url), 1000);
+    });
+    if (figure.matches(".chart")) {
+      for (const kind of ["svg", "png"])
+        add(kind.toUpperCase(), async () => {
+          if (!drawn.has(figure)) await draw(figure);
+          save(id + "." + kind, await drawn.get(figure).view.toImageURL(kind, 2));
+        });
+    }
+  }
+
+  function set(next) {
+    root.dataset.mode = next;
+    button.textContent = next === "dark" ? "Light" : "Dark";
+    try { localStorage.setItem("mnemoscope-mode", next); } catch (_) { /* storage is off for files in some browsers */ }
+    for (const figure of drawn.keys()) draw(figure);
+    document.dispatchEvent(new Event("mode"));
+  }
+
+  function start() {
+    let wanted = null;
+    try { wanted = localStorage.getItem("mnemoscope-mode"); } catch (_) { /* as above */ }
+    set(wanted || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+    button.addEventListener("click", () => set(mode() === "dark" ? "light" : "dark"));
+    for (const figure of document.querySelectorAll("figure.chart, figure.grid, figure.drawing")) downloads(figure);
+    const near = new IntersectionObserver((entries) => {
+      for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
+    }, {rootMargin: "800px"});
+    for (const figure of document.querySelectorAll("figure.chart")) near.observe(figure);
+    addEventListener("beforeprint", () => { for (const figure of document.querySelectorAll("figure.chart:not([data-drawn])")) draw(figure); });
+  }
+
+  document.addEventListener("DOMContentLoaded", start);
+  return {island, rows, mode, pick, theme};
+})();

@@ -1,0 +1,112 @@
+"""Blocks of a section as HTML, each with its numbers as a JSON island that the page's scripts draw from."""
+
+import math
+from typing import Any
+
+import polars as pl
+
+from mnemoscope.report import words
+from mnemoscope.report.html import Child, Safe, element, island, joined, shortened, visible
+from mnemoscope.report.section import Block, Drawing, Figure, Grid, Prose, Tokens
+from mnemoscope.report.tokens import token_view
+
+LONGEST = 240  # characters of a string cell that enter the page; the parquet file has them all
+
+
+def rendered(block: Block, section: str) -> Safe:
+    """One block; `section` makes its identifiers unique on the page."""
+    match block:
+        case Prose():
+            return joined(element("p", text) for text in block.paragraphs)
+        case Figure():
+            return _figure(block, f"{section}-{block.id}")
+        case Grid():
+            return _grid(block, f"{section}-{block.id}")
+        case Tokens():
+            return token_view(block, f"{section}-{block.id}")
+        case Drawing():
+            return _framed(
+                "drawing",
+                f"{section}-{block.id}",
+                block,
+                element("div", block.svg, class_="canvas"),
+                island(f"{section}-{block.id}-data", columns(block.data)),
+            )
+
+
+def columns(frame: pl.DataFrame) -> dict[str, list[Any]]:
+    """A table as JSON by column: floats to 6 significant digits, nan as null, long strings shortened."""
+    return {visible(name): [_cell(value) for value in frame[name].to_list()] for name in frame.columns}
+
+
+def _figure(figure: Figure, identifier: str) -> Safe:
+    return _framed(
+        "chart",
+        identifier,
+        figure,
+        element("form", class_="switches"),
+        element(
+            "div", element("div", class_="canvas", role="img", aria_label=figure.alt or figure.title), class_="scroll"
+        ),
+        island(f"{identifier}-spec", figure.chart),
+        island(f"{identifier}-data", columns(figure.data)),
+    )
+
+
+def _framed(kind: str, identifier: str, block: Figure | Grid | Drawing, *inside: Child) -> Safe:
+    """A figure element: title, content, caption, and an empty row where the script puts the downloads."""
+    return element(
+        "figure",
+        element("h4", block.title),
+        *inside,
+        element("figcaption", block.caption),
+        element("div", class_="downloads"),
+        class_=kind,
+        id=identifier,
+        data_name=identifier,
+    )
+
+
+def _grid(grid: Grid, identifier: str) -> Safe:
+    frame = grid.data
+    floats = [name for name in frame.columns if frame.schema[name].is_float()]
+    places = {name: words.places(frame[name].to_list()) for name in floats}
+    heads = [_heading(name, grid, places.get(name)) for name in frame.columns]
+    rows = [
+        element(
+            "tr", *(_shown(value, places.get(name)) for name, value in row.items()), tabindex=0 if grid.picks else None
+        )
+        for row in frame.head(grid.most).iter_rows(named=True)
+    ]
+    table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), data_most=grid.most)
+    return _framed(
+        "grid picks" if grid.picks else "grid",
+        identifier,
+        grid,
+        element("div", table, class_="scroll"),
+        island(f"{identifier}-data", columns(frame)),
+    )
+
+
+def _heading(name: str, grid: Grid, places: int | None) -> Safe:
+    kind = "number" if grid.data.schema[name].is_numeric() else "text"
+    button = element("button", grid.labels.get(name, words.label(name)), type="button")
+    return element("th", button, class_=kind, scope="col", data_column=name, data_places=places)
+
+
+def _shown(value: Any, places: int | None) -> Safe:
+    if places is not None:
+        return element("td", words.fixed(value, places), class_="number")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return element("td", words.count(value), class_="number")
+    return element("td", shortened(str(value), LONGEST), class_="text")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, str):
+        return visible(shortened(value, LONGEST))
+    if isinstance(value, list):
+        return ", ".join(str(_cell(inner)) for inner in value)  # pyright: ignore[reportUnknownVariableType]
+    return value

@@ -1,0 +1,45 @@
+"""Every chart of the page as SVG and PNG, through vl-convert: the same specification, the light theme, no browser."""
+
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+
+from mnemoscope.report.blocks import columns
+from mnemoscope.report.section import Drawing, Figure, Section
+from mnemoscope.report.theme import config, palette
+from mnemoscope.results.parquet import write_whole, writing
+
+PIXELS_PER_POINT = 2.0
+
+
+def write_figures(section: Section, folder: Path, prefix: str) -> tuple[Path, ...]:
+    """Write every figure of a section as `<prefix>-<id>.svg` and `.png`; return the paths."""
+    written: list[Path] = []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for block in section.blocks:
+        if isinstance(block, Figure):
+            svg = vl_convert.vegalite_to_svg(still(block), config={**config("light"), "background": "white"})
+            png = vl_convert.svg_to_png(svg, scale=PIXELS_PER_POINT)
+            for ending, content in (("svg", svg.encode()), ("png", png)):
+                path = folder / f"{prefix}-{block.id}.{ending}"
+                write_whole(path, content)
+                written.append(path)
+        elif isinstance(block, Drawing):
+            path = folder / f"{prefix}-{block.id}.svg"
+            write_whole(path, block.svg.markup.encode())
+            written.append(path)
+    return tuple(written)
+
+
+def still(figure: Figure) -> dict[str, Any]:
+    """The specification with its data in it and the light palette, as it looks before anybody touches it."""
+    data = columns(figure.data)
+    rows = [dict(zip(data, values, strict=True)) for values in zip(*data.values(), strict=True)]
+    params = [
+        {**param, "value": palette("light")} if param["name"] == "palette" else param
+        for param in figure.chart.get("params", [])
+    ]
+    without = {key: value for key, value in figure.chart.items() if key != "params"}
+    return {**without, "data": {"values": rows}, **({"params": params} if params else {})}

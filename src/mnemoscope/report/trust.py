@@ -1,0 +1,97 @@
+"""The trust block: what was verified, what was refused or fell back, and how to get the same numbers again."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mnemoscope.report import words
+from mnemoscope.report.asked import study_name
+from mnemoscope.report.html import Safe, element, joined, shortened
+from mnemoscope.results.store import Finished
+
+
+def trust(runs: Sequence[Finished]) -> Safe:
+    """For every run: verification, failures and notes, versions and seeds, the command to reproduce it."""
+    return joined(_one(run, alone=len(runs) == 1) for run in runs)
+
+
+def _one(run: Finished, *, alone: bool) -> Safe:
+    heading = Safe("") if alone else element("h3", study_name(run.record["study"]))
+    return element(
+        "div",
+        heading,
+        _verification(run),
+        _troubles(run),
+        element("h4", "To reproduce"),
+        element("pre", element("code", command(run.record))),
+        element("h4", "Versions and settings"),
+        element("dl", *(_fact(name, value) for name, value in _settings(run)), class_="facts dense"),
+    )
+
+
+def command(record: Mapping[str, Any]) -> str:
+    """The command line of a run, from what was asked."""
+    asked = dict(record.get("asked", {}))
+    study, model = asked.pop("study", record["study"]), asked.pop("model", "MODEL")
+    parts = ["mnemoscope", "run", str(study), shlex.quote(str(model))]
+    for name, value in asked.items():
+        option = "--" + name.replace("_", "-")
+        parts += [option] if value is True else [option, shlex.quote(str(value))]
+    return " ".join(parts)
+
+
+def _verification(run: Finished) -> Safe:
+    table = run.tables.get("verification")
+    if table is None or not table.height:
+        return element("p", "This run recorded no numerical verification.", class_="muted")
+    bad = table.filter(~table["ok"]).height
+    verdict = "All identities hold." if not bad else f"{bad} of {table.height} identities do not hold."
+    heads = [
+        element("th", name, scope="col") for name in ("Identity", "Where", "Largest difference", "Tolerance", "n", "")
+    ]
+    rows = [
+        element(
+            "tr",
+            element("td", row["check"]),
+            element("td", row["where"]),
+            element("td", words.number(row["error"], 2), class_="number"),
+            element("td", words.number(row["tolerance"], 2), class_="number"),
+            element("td", words.count(row["n"]), class_="number"),
+            element(
+                "td", ("holds" if row["ok"] else "does not hold") + (f"; {row['detail']}" if row["detail"] else "")
+            ),
+        )
+        for row in table.sort("ok", "where", "check").head(60).iter_rows(named=True)
+    ]
+    body = element("table", element("thead", element("tr", *heads)), element("tbody", *rows))
+    return joined((element("p", verdict, class_="" if not bad else "warning"), element("div", body, class_="scroll")))
+
+
+def _troubles(run: Finished) -> Safe:
+    record = run.record
+    jobs = record.get("jobs", {})
+    lines = [f"Job {name} failed: {why}" for name, why in record.get("failed_jobs", {}).items()]
+    if record.get("state") != "finished":
+        lines.insert(0, f"This run is not finished (state: {record.get('state')}).")
+    if jobs.get("failed"):
+        lines.insert(0, f"{jobs['failed']} of {jobs['planned']} jobs failed; the tables hold the others.")
+    lines += [f"Repaired: {note}" for note in run.notes]
+    return joined(element("p", shortened(line, 400), class_="warning") for line in lines[:40])
+
+
+def _settings(run: Finished) -> list[tuple[str, str]]:
+    identity, environment = run.record["identity"], run.record.get("environment", {})
+    versions = {**identity.get("versions", {}), "python": environment.get("python", "")}
+    config = {name: value for name, value in identity.get("config", {}).items() if value is not None}
+    seconds = sum(float(entry.get("seconds", 0)) for entry in run.journal)
+    return [
+        ("Run", f"{run.record['hash']}, tables version {run.record['schema']}"),
+        ("Jobs", f"{len(run.journal)} in {words.number(seconds)} s, {identity.get('threads', '?')} threads"),
+        ("Machine", f"{environment.get('processor', '')}, {environment.get('system', '')}"),
+        *((name, str(value)) for name, value in versions.items()),
+        *((name, str(value)) for name, value in config.items()),
+    ]
+
+
+def _fact(name: str, value: str) -> Safe:
+    return element("div", element("dt", name), element("dd", shortened(value, 160)))

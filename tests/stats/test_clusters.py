@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import binomtest, ttest_1samp
 
 from mnemoscope.errors import InputError
-from mnemoscope.stats.clusters import clustered_mean, clustered_means, codes, crossed, matched, sums
+from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_means, codes, crossed, matched, sums
 
 
 def test_without_clusters_it_is_the_t_test():
@@ -87,3 +87,15 @@ def test_codes_and_sums():
     assert (code.tolist(), n) == ([1, 0, 1], 2)
     assert crossed(np.array([0, 0, 1]), np.array(["x", "y", "x"]))[1] == 3
     assert sums(np.array([[1.0], [2.0], [3.0]]), code, n).tolist() == [[2.0], [4.0]]
+
+
+def test_agreement_is_bounded_by_the_exact_binomial():
+    one = bounded_mean(np.ones(12), np.repeat(np.arange(6), 2), limits=(0.0, 1.0), null=0.5)
+    theirs = binomtest(6, 6, 0.5)
+    assert one.low == pytest.approx(theirs.proportion_ci().low)
+    assert (one.high, one.p) == (1.0, pytest.approx(theirs.pvalue))
+    mixed = np.array([0.0, 1.0, 1.0, 1.0, 1.0])
+    assert bounded_mean(mixed, np.arange(5), limits=(0.0, 1.0)).high == 1.0
+    assert bounded_mean(mixed, np.arange(5), limits=(0.0, 1.0)).low == clustered_mean(mixed, np.arange(5)).low
+    with pytest.raises(InputError, match="outside their limits"):
+        bounded_mean(mixed * 2, np.arange(5), limits=(0.0, 1.0))

@@ -8,10 +8,12 @@ it is the inclusion-exclusion of Cameron, Gelbach and Miller (2011, "Robust infe
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 from scipy import sparse
+from scipy.stats import beta
 from scipy.stats import t as student
 
 from mnemoscope.errors import InputError
@@ -158,3 +160,42 @@ def clustered_mean(
 ) -> Estimate:
     """`clustered_means` of a single cell."""
     return clustered_means(values[:, None], first, second, weights=weights, null=null, level=level).at(0)
+
+
+def bounded_mean(
+    values: Real[np.ndarray, " unit"],
+    clusters: Shaped[np.ndarray, " unit"],
+    *,
+    limits: tuple[float, float],
+    null: float = 0.0,
+    level: float = 0.95,
+) -> Estimate:
+    """`clustered_mean` of values that cannot leave `limits` (shares, differences of shares), with an interval where all agree.
+
+    A probe that is right on all 30 items has no variance, yet is not certain. Where every cluster has the same value v, the
+    share of clusters that could deviate is bounded by the exact binomial limit u for 0 of n, and the interval is v -+ u times
+    the distance to the limits (for 0/1 values: Clopper-Pearson over clusters); p is then the exact chance of no deviation if the
+    mean were `null`, two-sided, nan where null is not between v and a limit. Intervals are cut at the limits.
+    """
+    low, high = limits
+    x = np.asarray(values, float)
+    if np.any((x < low) | (x > high)):
+        raise InputError(
+            "values outside their limits", found=f"{np.nanmin(x)} to {np.nanmax(x)}", allowed=f"{low:g} to {high:g}"
+        )
+    one = clustered_mean(x, clusters, null=null, level=level)
+    if not math.isnan(one.low):
+        return replace(one, low=max(one.low, low), high=min(one.high, high))
+    if one.n_units < 2 or np.nanmax(x) - np.nanmin(x) > 1e-12:
+        return one
+    v, u = one.estimate, float(beta.ppf((1 + level) / 2, 1, one.n_units))
+    room = (low - v) if null < v else (high - v)
+    share = (null - v) / room if room != 0 else math.nan
+    return replace(
+        one,
+        low=v - u * (v - low),
+        high=v + u * (high - v),
+        p=min(1.0, 2 * (1 - share) ** one.n_units) if 0 < share <= 1 else 1.0 if share == 0 else math.nan,
+        method="mean; all clusters agree: exact binomial bound",
+        reason="",
+    )

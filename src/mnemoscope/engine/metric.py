@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mnemoscope.axes import METRICS
 from mnemoscope.engine.plan import Position, places
-from mnemoscope.engine.unembedding import Unembedding, unembedding
+from mnemoscope.engine.unembedding import Reader, reader
 from mnemoscope.errors import InputError, PromptError, choose
 from mnemoscope.model.answers import answers
 from mnemoscope.model.batch import Batch
@@ -126,7 +126,7 @@ def _id(lm: LM, token: int | str) -> int:
     return int(token)
 
 
-def needs_rows(metric: str, head: Unembedding) -> bool:
+def needs_rows(metric: str, head: Reader) -> bool:
     """Whether a metric needs all logits of a row."""
     return metric in ("logprob", "loss") or (metric == "logit_minus_mean" and head.softcap is not None)
 
@@ -162,7 +162,7 @@ def scores(
     lm: LM, final: Float[Tensor, "cell prompt read d_model"], asked: Question, *, most_rows: int
 ) -> Float[np.ndarray, "cell prompt token"]:
     """The metric of every row, averaged over the columns read. most_rows: complete vocabulary rows held at once."""
-    head = unembedding(lm)
+    head = reader(lm)
     targets = torch.from_numpy(asked.targets).to(final.device)
     foils = None if asked.foils is None else torch.from_numpy(asked.foils).to(final.device)
     if needs_rows(asked.metric, head):
@@ -182,7 +182,7 @@ def averaged(
     return np.where((asked.targets[:, 0] >= 0)[None], mean, np.nan)
 
 
-def _from_rows(final: Tensor, targets: Tensor, head: Unembedding, asked: Question) -> Tensor:
+def _from_rows(final: Tensor, targets: Tensor, head: Reader, asked: Question) -> Tensor:
     cells, prompts = final.shape[:2]
     rows = head.logits(final.flatten(0, 1))
     each = targets[None].expand(cells, -1, -1, -1).flatten(0, 1)
@@ -190,7 +190,7 @@ def _from_rows(final: Tensor, targets: Tensor, head: Unembedding, asked: Questio
     return found.unflatten(0, (cells, prompts))
 
 
-def _from_tokens(final: Tensor, targets: Tensor, foils: Tensor | None, head: Unembedding, asked: Question) -> Tensor:
+def _from_tokens(final: Tensor, targets: Tensor, foils: Tensor | None, head: Reader, asked: Question) -> Tensor:
     found = head.token_logits(final, targets.clamp(min=0))
     if asked.metric == "logit_minus_mean":
         return found - head.mean_logit(final)[..., None]

@@ -79,14 +79,14 @@ class BaseRun:
 
 @contextmanager
 def unembedding_input(lm: LM, kept: list[Tensor]) -> Iterator[None]:
-    """Catch what goes into the unembedding and let it unembed one vector only."""
+    """Catch what goes into the unembedding and let it unembed nothing."""
     head = lm.model.get_output_embeddings()
     if head is None:
         raise UnsupportedError(f"{lm.name} has no unembedding module", found="get_output_embeddings() is None")
 
     def before(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         kept.append(args[0])
-        return (args[0][:1, -1:], *args[1:]), dict(kwargs)
+        return (args[0][:0], *args[1:]), dict(kwargs)
 
     with module_seam({"unembedding": head}, before=before):
         yield

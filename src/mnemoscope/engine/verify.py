@@ -16,7 +16,7 @@ from mnemoscope.engine.edit import Context, Edit, Key, compiled
 from mnemoscope.engine.metric import Question, averaged, of_logits
 from mnemoscope.engine.plan import Cell
 from mnemoscope.engine.slow import logits_at
-from mnemoscope.engine.unembedding import unembedding
+from mnemoscope.engine.unembedding import n_words
 from mnemoscope.model.batch import Batch
 from mnemoscope.model.lm import LM
 
@@ -74,5 +74,5 @@ def slow_values(
     logits = logits_at(lm, select(batch, prompts), edits, some.read)
     foils = None if some.foils is None else torch.from_numpy(some.foils).to(logits.device)
     targets = torch.from_numpy(some.targets).to(logits.device)
-    found = of_logits(logits, targets, foils, some.metric, unembedding(lm).n_words)
+    found = of_logits(logits, targets, foils, some.metric, n_words(lm))
     return averaged(found.cpu().numpy()[None], some)[0], float(logits.abs().max())

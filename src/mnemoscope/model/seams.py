@@ -17,6 +17,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
+from mnemoscope.errors import UnsupportedError
+
 AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
 
 
@@ -45,42 +47,83 @@ class AttentionCall:
 AttentionHandler = Callable[[AttentionCall], tuple[Tensor, Tensor | None]]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Seam:
+    """One open attention seam."""
+
+    layers: Mapping[nn.Module, int]
+    handler: AttentionHandler
+
+
+# Open seams, outermost first. The interface is one object for the whole process, and so is what wraps it; seams may be
+# opened and closed in any order (two models at once, generators), which a chain of saved originals would not survive.
+_open: list[_Seam] = []
+
+
 @contextmanager
 def attention_seam(layers: Mapping[nn.Module, int], handler: AttentionHandler) -> Generator[None]:
-    """Hand every attention call of the modules in `layers` (module -> layer) to `handler` while the context lasts."""
-    outer = AttentionInterface.get_interface
+    """Hand every attention call of the modules in `layers` (module -> layer) to `handler` while the context lasts.
 
-    def get_interface(interface: AttentionInterface, name: str, default: AttentionFunction) -> AttentionFunction:
-        return partial(_routed, outer(interface, name, default))
-
-    def _routed(
-        original: AttentionFunction,
-        module: nn.Module,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Tensor | None = None,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor | None]:
-        if module not in layers:
-            return original(module, query, key, value, attention_mask, **kwargs)
-        call = AttentionCall(
-            layer=layers[module],
-            module=module,
-            query=query,
-            key=key,
-            value=value,
-            mask=attention_mask,
-            kwargs=kwargs,
-            original=original,
-        )
-        return handler(call)
-
-    AttentionInterface.get_interface = get_interface  # pyright: ignore[reportAttributeAccessIssue]
+    Of several open seams that know a module, the one opened last sees the call first; its `original` is the next one.
+    """
+    seam = _Seam(layers=layers, handler=handler)
+    _open.append(seam)
+    wrapped = _wrap()
     try:
         yield
     finally:
-        AttentionInterface.get_interface = outer
+        _open.remove(seam)
+        if not _open:
+            _unwrap(wrapped)
+
+
+def _wrap() -> Callable[..., AttentionFunction]:
+    """Wrap the interface unless it is wrapped; gives the function that hands out attention functions."""
+    present = AttentionInterface.get_interface
+    if getattr(present, "_mnemoscope", None) is not None:
+        return present
+
+    def get_interface(interface: AttentionInterface, name: str, default: AttentionFunction) -> AttentionFunction:
+        function = present(interface, name, default)
+        return partial(_routed, tuple(_open), function) if _open else function
+
+    get_interface._mnemoscope = present  # pyright: ignore[reportFunctionMemberAccess]
+    AttentionInterface.get_interface = get_interface  # pyright: ignore[reportAttributeAccessIssue]
+    return get_interface
+
+
+def _unwrap(wrapped: Callable[..., AttentionFunction]) -> None:
+    """Take the wrapper off, unless somebody has wrapped it in turn: then it stays and, with no open seam, does nothing."""
+    if AttentionInterface.get_interface is wrapped:
+        AttentionInterface.get_interface = wrapped._mnemoscope  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _routed(
+    seams: tuple[_Seam, ...],
+    function: AttentionFunction,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """The call as the innermost seam that knows the module sees it; the model's own function where none does."""
+    while seams and module not in seams[-1].layers:
+        seams = seams[:-1]
+    if not seams:
+        return function(module, query, key, value, attention_mask, **kwargs)
+    call = AttentionCall(
+        layer=seams[-1].layers[module],
+        module=module,
+        query=query,
+        key=key,
+        value=value,
+        mask=attention_mask,
+        kwargs=kwargs,
+        original=partial(_routed, seams[:-1], function),
+    )
+    return seams[-1].handler(call)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +144,14 @@ class BlockCall:
 
 
 def _block_call(layer: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> BlockCall:
-    resid = args[0] if args else kwargs["hidden_states"]
+    """The stream is the first argument, or the one called hidden_states."""
+    resid = args[0] if args else kwargs.get("hidden_states")
+    if not isinstance(resid, Tensor):
+        raise UnsupportedError(
+            f"block {layer} was not given a residual stream",
+            found=f"positional {[type(a).__name__ for a in args]}, named {sorted(kwargs)}",
+            allowed="a tensor first, or as hidden_states",
+        )
     return BlockCall(layer=layer, resid=resid, args=args, kwargs=kwargs)
 
 

@@ -99,7 +99,7 @@ def trace(
     unembedding is not run), "last" (each prompt's last token), "positions" (the recorded ones) or "all".
     """
     batch = prompts if isinstance(prompts, Batch) else tokenize(lm, prompts)
-    columns = _columns(batch, positions, align)
+    columns = trace_columns(batch, positions, align)
     values: dict[tuple[str, int], Tensor] = {}
 
     def keep(layer: int, found: LayerSites) -> None:
@@ -269,7 +269,8 @@ def pattern_rows(
     return rearrange(rows[:, :, 0], "batch kv g pos key -> batch pos (kv g) key")
 
 
-def _columns(batch: Batch, positions: str, align: str) -> Int[Tensor, "batch pos"]:
+def trace_columns(batch: Batch, positions: str, align: str) -> Int[Tensor, "batch pos"]:
+    """The columns that a position mode means, as a rectangle; "all" includes padding."""
     if positions == "all":
         width = batch.ids.shape[1]
         return torch.arange(width, device=batch.ids.device).expand(len(batch), width)

@@ -237,6 +237,6 @@ def _second_row_moved(value: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _rows_differ(output: Tensor) -> bool:
-    rows = output.reshape(2, -1).float()
+    rows = output.reshape(2, -1).double()
     threshold = 64 * torch.finfo(output.dtype).eps * rows[0].abs().max()
     return bool((rows[1] - rows[0]).abs().max() > threshold)

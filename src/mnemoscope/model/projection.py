@@ -7,6 +7,7 @@ between the projection's output and the stream (nothing, a post-norm, a scale pe
 """
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -36,18 +37,33 @@ class OutputProjection:
     @torch.no_grad()
     def bias(self) -> Float[Tensor, " d_model"]:
         """What the projection gives for no input."""
-        return self._apply(torch.zeros(1, self.n_heads * self.width))[0]
+        return self._wide()(self._rows(1))[0]
 
     @torch.no_grad()
     def matrix(self) -> Float[Tensor, "head width d_model"]:
         """W_O by pushing the identity through the module: fused, transposed or quantised storage needs no table."""
-        rows = self._apply(torch.eye(self.n_heads * self.width))
-        return rearrange(rows - self.bias(), "(head width) d_model -> head width d_model", head=self.n_heads)
+        module, rows = self._wide(), self._rows(self.n_heads * self.width)
+        pushed = module(rows + torch.eye(len(rows), device=rows.device, dtype=rows.dtype)) - module(rows[:1])
+        return rearrange(pushed, "(head width) d_model -> head width d_model", head=self.n_heads)
 
-    def _apply(self, rows: Tensor) -> Tensor:
-        parameter = next((p for p in self.module.parameters() if p.is_floating_point()), None)
-        like = torch.zeros(()) if parameter is None else parameter
-        return self.module(rows.to(like.device, like.dtype))
+    def pull(self, direction: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch head width"]:
+        """W_O direction: read z along it and you read the output along `direction`. No output of a head is made."""
+        flat = direction.reshape(-1, direction.shape[-1])
+        with torch.enable_grad():
+            rows = self._rows(len(flat)).requires_grad_()
+            output = self._wide()(rows)
+            (pulled,) = torch.autograd.grad(output, rows, flat.to(output.device, output.dtype))
+        return pulled.reshape(*direction.shape[:-1], self.n_heads, self.width)
+
+    def _wide(self) -> nn.Module:
+        """The module, in float32 where its weights are narrower."""
+        narrow = [p for p in self.module.parameters() if p.dtype in (torch.float16, torch.bfloat16)]
+        return deepcopy(self.module).float() if narrow else self.module
+
+    def _rows(self, n: int) -> Tensor:
+        parameter = next((p for p in self.module.parameters() if p.is_floating_point()), torch.zeros(()))
+        dtype = torch.promote_types(parameter.dtype, torch.float32)
+        return torch.zeros(n, self.n_heads * self.width, device=parameter.device, dtype=dtype)
 
 
 def find_projections(lm: LM, attn: Mapping[int, str]) -> dict[int, Found]:
@@ -116,7 +132,7 @@ def _find(run: BlockRun, writer: str, module_of: Callable[[str], nn.Module]) -> 
 
 
 def _moves(rows: Tensor) -> bool:
-    flat = rows.reshape(rows.shape[0], -1).float()
+    flat = rows.reshape(rows.shape[0], -1).double()
     return bool((flat - flat[:1]).abs().max() > 64 * torch.finfo(rows.dtype).eps * flat[0].abs().max())
 
 
@@ -148,8 +164,8 @@ def _is_affine(module: nn.Module, given: Tensor) -> bool:
         return False
     if not all(isinstance(x, Tensor) for x in (zero, a, b, both)):
         return False
-    size = torch.stack([x.float().abs().max() for x in (zero, a, b, both)]).max()
-    error = (both.float() - b.float() - a.float() + zero.float()).abs().max()
+    size = torch.stack([x.double().abs().max() for x in (zero, a, b, both)]).max()
+    error = (both.double() - b.double() - a.double() + zero.double()).abs().max()
     return bool(error <= 64 * torch.finfo(given.dtype).eps * size)
 
 

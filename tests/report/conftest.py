@@ -165,3 +165,11 @@ def opened_page(browser: Any, small: Path) -> Iterator[Any]:
     page.wait_for_selector("#heads-map[data-drawn]")
     yield page
     context.close()
+
+
+@pytest.fixture(scope="session")
+def hands() -> Any:
+    """The functions that make tables by hand."""
+    from types import SimpleNamespace
+
+    return SimpleNamespace(head_rows=head_rows, claims=claims, shown=shown)

@@ -74,7 +74,7 @@ def test_csv_download_holds_the_table(opened_page: Any, small: Path, tmp_path: P
         opened_page.locator("#heads-map .downloads button", has_text="CSV").click()
     download.value.save_as(tmp_path / "map.csv")
     table = read_table(small / "tables" / "heads.parquet").drop("method")
-    got = pl.read_csv(tmp_path / "map.csv")
+    got = pl.read_csv(tmp_path / "map.csv", infer_schema_length=None)
     assert got.columns == table.columns
     assert got.height == table.height
     assert (got["estimate"] - table["estimate"]).abs().max() < 1e-6
@@ -155,3 +155,19 @@ def test_notebooks_get_the_same_page_in_a_frame(small: Path) -> None:
     frame = framed(small)
     assert frame.startswith('<iframe srcdoc="&lt;!doctype html&gt;')
     assert frame.endswith("</iframe>")
+
+
+@pytest.mark.slow
+def test_a_large_model_stays_below_15_megabytes(
+    make: Callable[..., Path], hands: Any, browser: Any, tmp_path: Path
+) -> None:
+    """32 layers, 32 heads, 50 shown prompts of 96 tokens; and the browser draws it."""
+    tables = {"heads": hands.head_rows(32, 32), "claims": hands.claims(), **hands.shown(32, 32, 50, 96)}
+    page = write(make(tmp_path / "run", **tables))
+    assert page.stat().st_size < 15 * 2**20
+    tab = browser.new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("#heads-map[data-drawn]")
+    assert tab.locator("#heads-map .canvas path[aria-roledescription='rect mark']").count() == 2 * 32 * 32
+    assert tab.locator("#heads-attention select").first.locator("option").count() == 50
+    tab.close()

@@ -1,6 +1,5 @@
 """Blocks of a section as HTML, each with its numbers as a JSON island that the page's scripts draw from."""
 
-import math
 from typing import Any
 
 import polars as pl
@@ -36,7 +35,7 @@ def rendered(block: Block, section: str) -> Safe:
 
 def columns(frame: pl.DataFrame) -> dict[str, list[Any]]:
     """A table as JSON by column: floats to 6 significant digits, nan as null, long strings shortened."""
-    return {visible(name): [_cell(value) for value in frame[name].to_list()] for name in frame.columns}
+    return {visible(name): _column(frame[name]) for name in frame.columns}
 
 
 def _figure(figure: Figure, identifier: str) -> Safe:
@@ -102,9 +101,16 @@ def _shown(value: Any, places: int | None) -> Safe:
     return element("td", shortened(str(value), LONGEST), class_="text")
 
 
+def _column(series: pl.Series) -> list[Any]:
+    if series.dtype.is_float():
+        finite = pl.Series([None], dtype=series.dtype)
+        return series.round_sig_figs(6).zip_with(series.is_finite(), finite).to_list()
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return series.to_list()
+    return [_cell(value) for value in series.to_list()]
+
+
 def _cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, str):
         return visible(shortened(value, LONGEST))
     if isinstance(value, list):

@@ -10,6 +10,7 @@ from mnemoscope.results.store import Finished
 
 SIGNS = {"supported": "✓", "contradicted": "✕", "undetermined": "?", "not testable": "–"}
 WIDTH, HEIGHT = 132, 22
+NUMBERS = ("Estimate [95% interval]", "p", "n (units)")
 
 
 def claims_table(runs: Iterable[Finished]) -> Safe:
@@ -23,7 +24,7 @@ def claims_table(runs: Iterable[Finished]) -> Safe:
     if not rows:
         return element("p", "No study of this run has decided on a claim.", class_="muted")
     names = ("Claim", "Verdict", "Estimate [95% interval]", "", "p", "n (units)", "Rule", "Evidence")
-    heads = [element("th", name, scope="col") for name in names]
+    heads = [element("th", name, scope="col", class_="number" if name in NUMBERS else None) for name in names]
     return joined(
         (
             element(

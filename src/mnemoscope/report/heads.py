@@ -63,9 +63,9 @@ def head_map(heads: pl.DataFrame) -> Figure:
     )
     significant = alt.when("datum.p_maxt < 0.05 && shown != 'chance'").then(alt.value(0.95)).otherwise(alt.value(0))
     dots = base.mark_point(size=max(4, step), color="#e6930a").encode(opacity=significant)
+    layered: Any = alt.layer(cells, dots, data=MAIN)
     chart = (
-        alt.layer(cells, dots, data=MAIN)
-        .transform_filter("datum.score == score && datum.corpus == corpus")
+        layered.transform_filter("datum.score == score && datum.corpus == corpus")
         .transform_calculate(drawn=drawn, interval=_interval())
         .properties(width=alt.Step(step), height=alt.Step(step))
         .facet(column=alt.Column("copy:N", title=None, sort=copies))

@@ -66,4 +66,4 @@ def pack(rows: pl.DataFrame) -> str:
     header = np.array([rows.height, len(keys), len(weights)], dtype="<u4")
     parts = [header, *numbers, counts, keys, sparse, weights]
     buffer = b"".join(part.tobytes() for part in parts)
-    return base64.b64encode(gzip.compress(buffer, compresslevel=9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(buffer, compresslevel=6, mtime=0)).decode()

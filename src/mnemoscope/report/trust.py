@@ -47,7 +47,8 @@ def _verification(run: Finished) -> Safe:
     bad = table.filter(~table["ok"]).height
     verdict = "All identities hold." if not bad else f"{bad} of {table.height} identities do not hold."
     heads = [
-        element("th", name, scope="col") for name in ("Identity", "Where", "Largest difference", "Tolerance", "n", "")
+        element("th", name, scope="col", class_="number" if name in ("Largest difference", "Tolerance", "n") else None)
+        for name in ("Identity", "Where", "Largest difference", "Tolerance", "n", "")
     ]
     rows = [
         element(

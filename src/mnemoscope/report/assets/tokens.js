@@ -72,14 +72,15 @@ document.addEventListener("DOMContentLoaded", () => {
     function paint(prompt, kept) {
       const {values, where} = kept.get(state.query), attention = new Map();
       values.forEach((value, i) => attention.set(where ? where[i] : i, value / 255));
-      stage.replaceChildren(...prompt.tokens.map((text, position) => {
+      stage.replaceChildren(...prompt.tokens.flatMap((whole, position) => {
+        const text = whole.replace(/^ (?=\S)/, "").replace(/^ $/, "␣");  // a word's own space is not painted
         const span = document.createElement("span"), share = attention.get(position) ?? 0;
         span.className = "t" + (kept.has(position) ? " can" : "") + (position === state.query ? " query" : "") + (share > .2 ? " dark" : "");
         span.textContent = text.replaceAll("\n", "↵\n");
         if (share > .004) span.style.background = mix(share);
         span.title = `token ${position}: ${share.toFixed(2)}`;
         span.dataset.position = position;
-        return span;
+        return text.length < whole.length ? [" ", span] : [span];
       }));
       const word = (position) => JSON.stringify(prompt.tokens[position].slice(0, 40));
       const top = [...attention].sort((a, b) => b[1] - a[1]).slice(0, 5).filter(([, share]) => share > .004);

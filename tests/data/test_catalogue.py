@@ -105,3 +105,11 @@ def test_the_pinned_checksum_of_known_1000_is_that_of_the_real_file(shared: Path
     source = catalogue.entry("known-1000").source
     assert source is not None
     assert source.sha256 == digest({"known_1000.json": (shared / "counterfact" / "known_1000.json").read_bytes()})
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in catalogue.CATALOGUE if entry.load])
+def test_every_built_in_set_can_be_shown(name: str) -> None:
+    first, *items = catalogue.preview(name, 3)
+    assert first.startswith(f"{name} (built in): ")
+    assert len(items) == 3
+    assert "is built in" in catalogue.instructions(name)

@@ -6,8 +6,11 @@ External sets are never part of the package; they are fetched at a fixed version
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mnemoscope.data import fetching, formats
+import numpy as np
+
+from mnemoscope.data import corpus, episodes, facts, fetching, formats
 from mnemoscope.data.document import Document
 from mnemoscope.data.fetching import Source
 from mnemoscope.data.formats import DataFile
@@ -121,7 +124,61 @@ EXTERNAL = (
         ),
     ),
 )
-CATALOGUE: tuple[Entry, ...] = EXTERNAL
+
+
+def _corpus(kind: str) -> Callable[[], DataFile]:
+    def load() -> DataFile:
+        drawn = corpus.built_in(kind, documents=20)  # to look at; studies draw as many as they need
+        return _built_in(kind, documents=drawn.documents, left_out=drawn.left_out)
+
+    return load
+
+
+def _prompts(name: str, draw: Callable[[np.random.Generator], tuple[Prompt, ...]]) -> Callable[[], DataFile]:
+    return lambda: _built_in(name, prompts=draw(np.random.default_rng(0)))
+
+
+def _built_in(name: str, **nouns: Any) -> DataFile:
+    return DataFile(path=Path(name), format="built in", **nouns)
+
+
+def _every_pair_task(rng: np.random.Generator) -> tuple[Prompt, ...]:
+    return tuple(p for task in episodes.TASKS for p in episodes.pair_design(task, shots=4, count=4, rng=rng))
+
+
+BUILT_IN = tuple(
+    Entry(name=name, what=what, studies=studies, licence="Apache-2.0, as the package", load=load)
+    for name, what, studies, load in (
+        (
+            "facts",
+            "relations of the real world and of an invented one, our own sentences",
+            ("recall",),
+            lambda: _built_in("facts", relations=facts.facts()),
+        ),
+        ("letters", "statements of seven relations between letters", ("heads", "emergence"), _corpus("letters")),
+        ("things", "the same statements between common words", ("heads", "emergence"), _corpus("things")),
+        ("trees", "narratives with gold dependency trees", ("heads", "emergence"), _corpus("trees")),
+        (
+            "word-pairs",
+            "few-shot tasks on pairs of words with digit labels, four families",
+            ("heads", "emergence"),
+            _prompts("word-pairs", _every_pair_task),
+        ),
+        (
+            "lines",
+            "points of one line, the next one asked",
+            ("icl",),
+            _prompts("lines", lambda rng: episodes.line_design("decimals", shots=4, count=16, rng=rng)),
+        ),
+        (
+            "passages",
+            "who does what, asked among distractors",
+            ("icl",),
+            _prompts("passages", lambda rng: episodes.passage_design(distractors=2, shots=1, count=12, rng=rng)),
+        ),
+    )
+)
+CATALOGUE: tuple[Entry, ...] = (*BUILT_IN, *EXTERNAL)
 
 
 def entry(name: str) -> Entry:

@@ -4,7 +4,6 @@ Word-pair tasks, the line task, passages with questions, personas, random spans,
 each; here they are gathered, together with the seeded designs (which items under which conditions) that studies share.
 """
 
-
 import numpy as np
 
 from mnemoscope.data.lines import PRESETS, LinePreset, line_prompt, read

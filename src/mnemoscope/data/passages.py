@@ -1,4 +1,4 @@
-"""Names and activities: passages, a question about one person, and an answer format (methods P3.6), and the deceptive persona (P3.7).
+"""Names and activities: passages with a question and an answer format (methods P3.6), and the deceptive persona (P3.7).
 
 The answer stands in one of three formats and the question does not say which: only a solved example in front of it does. So
 one example can change something, and a wrong format can be told from a wrong content.

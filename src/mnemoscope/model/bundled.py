@@ -1,6 +1,6 @@
 """Where the bundled reference model lies: a folder per checkpoint, checked against the sums that were written when it was made.
 
-The weights are package files in `mnemoscope/_bundled/reference`; nothing of `mnemoscope.reference`, which trained them, is imported.
+The weights are package files in `mnemoscope/_bundled/reference`; `mnemoscope.reference`, which trained them, is not imported.
 """
 
 import json

@@ -25,8 +25,14 @@ def publish(run: Path, target: Path, steps: tuple[int, ...]) -> None:
             f"{run} lacks checkpoints", found=listed(missing), allowed=listed(map(str, checkpoints(run)))
         )
     fields = json.loads((run / "run.json").read_text())["config"]
-    fields.pop("tokenizer")
-    tokenizer = tokenization.build(world.vocabulary_texts())
+    tokenizer = world.tokenizer()
+    if (trained := fields.pop("tokenizer")) != tokenization.digest(tokenizer):
+        raise RunFolderError(
+            f"{run} was trained with another tokenizer",
+            found=trained,
+            allowed=tokenization.digest(tokenizer),
+            hint="train again",
+        )
     for old in target.glob("step*"):
         shutil.rmtree(old)
     for step in steps:

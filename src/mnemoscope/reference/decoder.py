@@ -8,7 +8,7 @@ fast on a CPU, and everything else (evaluation, shipping) uses the ordinary clas
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention, silu
 from transformers import LlamaConfig
 
 
@@ -25,13 +25,14 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(self.heads * self.d_head, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """What attention adds to the stream."""
         batch, pos, _ = x.shape
         q = self.q_proj(x).view(batch, pos, self.heads, self.d_head).transpose(1, 2)
         k = self.k_proj(x).view(batch, pos, self.kv_heads, self.d_head).transpose(1, 2)
         v = self.v_proj(x).view(batch, pos, self.kv_heads, self.d_head).transpose(1, 2)
         q, k = _rotate(q.float(), cos, sin), _rotate(k.float(), cos, sin)
         # fp32 on purpose: on CPUs without bf16 matrix units the flash kernel is up to four times slower in bf16
-        z = F.scaled_dot_product_attention(q, k, v.float(), is_causal=True, enable_gqa=self.kv_heads != self.heads)
+        z = scaled_dot_product_attention(q, k, v.float(), is_causal=True, enable_gqa=self.kv_heads != self.heads)
         return self.o_proj(z.transpose(1, 2).reshape(batch, pos, self.heads * self.d_head))
 
 
@@ -45,7 +46,8 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        """What the MLP adds to the stream."""
+        return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Block(nn.Module):
@@ -59,6 +61,7 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """The stream behind this block."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -116,5 +119,5 @@ def summed_loss(
     logits: Float[Tensor, "batch pos d_vocab"], ids: Int[Tensor, "batch pos"], weight: Float[Tensor, "batch pos"]
 ) -> Float[Tensor, ""]:
     """Weighted sum of the cross-entropies (nats) of ids[:, 1:]; `weight` belongs to the predicted token."""
-    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+    loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
     return (loss * weight[:, 1:].flatten()).sum()

@@ -301,6 +301,14 @@ def evaluate(folder: Path, *, count: int = 200, quick: bool = False) -> list[Row
     return rows if quick else rows + personas(subject, count)
 
 
+def recorded(row: Row) -> dict[str, object]:
+    """A row as JSON: numbers to five digits, null where there is no baseline."""
+    return {
+        k: None if v != v else round(v, 5) if isinstance(v, float) else v  # nan is the only value unequal to itself
+        for k, v in asdict(row).items()
+    }
+
+
 def main() -> None:
     """Command line: print the rows, and write them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m mnemoscope.reference.evaluate", description=__doc__)
@@ -314,7 +322,7 @@ def main() -> None:
         line = f"{row.ability:28} {row.condition:28} {row.measure:16} n={row.n:<5}"
         print(f"{line} {row.estimate:8.3f} [{row.low:.3f}, {row.high:.3f}]  {row.versus}: {row.baseline:.3f}")  # noqa: T201
     if asked.out:
-        asked.out.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+        asked.out.write_text(json.dumps([recorded(row) for row in rows], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ text can be written and read back unchanged.
 
 import json
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Final
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -14,7 +15,11 @@ from transformers import PreTrainedTokenizerFast
 
 START: Final = "<|start|>"
 PATTERN: Final = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]|\n|\s"
-_PIECES: Final = ["th", "he", "in", "er", "an", "re", "on", "at", "en", "nd", "ti", "es", "or", "te", "of", "ed", "is", "it", "al", "ar", "st", "to", "nt", "ng", "se", "ha", "as", "ou", "io", "le", "ve", "co", "me", "de", "hi", "ri", "ro", "ic", "ne", "ea", "ra", "ce", "li", "ch", "ll", "be", "ma", "si", "om", "ur", "ing", "ion", "ent", "ers", "ter", "ate", "ver", "all", "con", "ess", "ist", "ght", "est", "age", "ity", "ment", "able", "ness", "ful", "less", "ous", "ive", "ly"]
+_PIECES: Final = (
+    "th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve co me de hi ri ro "
+    "ic ne ea ra ce li ch ll be ma si om ur ing ion ent ers ter ate ver all con ess ist ght est age ity ment able "
+    "ness ful less ous ive ly "
+)
 
 
 def split(text: str) -> list[str]:
@@ -34,7 +39,7 @@ def build(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     for text in texts:
         seen.update(split(text))
     whole = sorted({"".join(form for form, _ in level.pre_tokenize_str(piece)) for piece in seen})
-    fragments = [f for f in _PIECES if f not in whole]
+    fragments = [f for f in _PIECES.split() if f not in whole]
     single = {**dict.fromkeys(alphabet, -20.0), **dict.fromkeys(fragments, -16.0), **dict.fromkeys(whole, -10.0)}
     tokenizer = Tokenizer(models.Unigram([(START, 0.0), *single.items()], unk_id=0, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_splitter(), level])  # type: ignore[assignment]
@@ -48,6 +53,7 @@ def build(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     return fast
 
 
-def content(tokenizer: PreTrainedTokenizerFast) -> str:
-    """A canonical description of the tokenizer, for configuration hashes."""
-    return json.dumps(json.loads(tokenizer.backend_tokenizer.to_str()), sort_keys=True)
+def digest(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Sixteen hexadecimal digits that identify the tokenizer: of the sha256 of its canonical description."""
+    content = json.dumps(json.loads(tokenizer.backend_tokenizer.to_str()), sort_keys=True)
+    return sha256(content.encode()).hexdigest()[:16]

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +127,7 @@ def planned(folder: Path, config: TrainConfig, tokenizer: PreTrainedTokenizerFas
     `steps` fixes the schedule instead of the timing; it may be changed as long as the learning rate has not begun to fall,
     because up to there the schedule does not depend on it.
     """
-    asked = {**asdict(config), "tokenizer": sha256(tokenization.content(tokenizer).encode()).hexdigest()[:16]}
+    asked = {**asdict(config), "tokenizer": tokenization.digest(tokenizer)}
     record = folder / "run.json"
     if not record.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +164,7 @@ def train(folder: Path, config: TrainConfig, *, workers: int = 2, steps: int = 0
     Each worker is a process with one thread that works off its share of every bucket; gradients are summed once per step. On a
     machine that others use too this is several times faster than two threads, which wait for each other in every product.
     """
-    tokenizer = tokenization.build(world.vocabulary_texts())
+    tokenizer = world.tokenizer()
     planned(folder, config, tokenizer, steps)
     if workers == 1:
         _work(0, 1, folder, config, compiled)
@@ -179,7 +178,7 @@ def _work(rank: int, workers: int, folder: Path, config: TrainConfig, compiled: 
     torch.set_num_threads(1)
     if workers > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=workers)
-    tokenizer = tokenization.build(world.vocabulary_texts())
+    tokenizer = world.tokenizer()
     model = Decoder(llama_config(config, len(tokenizer)), torch.Generator().manual_seed(config.seed))
     solvers = optimizers(model, config)
     step, steps = _restored(folder, model, solvers), _steps(folder)

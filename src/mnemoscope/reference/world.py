@@ -42,9 +42,9 @@ class Bucket:
 
 
 BUCKETS: Final = (
-    Bucket(length=80, rows=34, shares=(("facts", 0.70), ("line", 0.30))),
-    Bucket(length=128, rows=24, shares=(("passage", 0.38), ("pairs", 0.30), ("span", 0.22), ("invented", 0.10))),
-    Bucket(length=208, rows=12, shares=(("pairs", 0.66), ("long_span", 0.22), ("long_invented", 0.12))),
+    Bucket(length=80, rows=34, shares=(("facts", 0.42), ("line", 0.26), ("pairs", 0.20), ("span", 0.12))),
+    Bucket(length=128, rows=24, shares=(("passage", 0.32), ("pairs", 0.34), ("span", 0.26), ("invented", 0.08))),
+    Bucket(length=208, rows=12, shares=(("pairs", 0.66), ("long_span", 0.24), ("long_invented", 0.10))),
     Bucket(length=640, rows=2, shares=(("narrative", 1.0),)),
 )
 _PAIR_SHARES: Final = (0.15, 0.12, 0.33, 0.40)  # of the four families, in the order of TASKS
@@ -131,8 +131,9 @@ def _pairs(length: int, rng: np.random.Generator) -> Document:
 
 
 def _span(length: int, rng: np.random.Generator) -> Document:
-    size = int(rng.integers(16, min(100, length // 2 - 1) + 1))
-    return _repeated(size, min(length // size, 3), rng)
+    """A span of 4 to 60 words, short ones more often (uniform in the logarithm), repeated until the row is full."""
+    size = int(np.exp(rng.uniform(np.log(4), np.log(length // 2 - 1))))
+    return _repeated(size, length // size, rng)
 
 
 def _long_span(length: int, rng: np.random.Generator) -> Document:
@@ -178,25 +179,15 @@ def span_words() -> tuple[str, ...]:
 def vocabulary_texts() -> tuple[str, ...]:
     """Texts that together contain every word of the world in every written form: all facts, and a sample of the rest."""
     rng = np.random.default_rng(7)
-    said = [
-        f"{t.replace('{topic}', f.topic)} {f.answer}. {opener}"
-        for r in facts.facts()
-        for i, f in enumerate(r.facts)
-        for t, opener in zip((*r.templates, *r.held_out_templates, r.plain), (*facts.OPENERS,), strict=False)
-    ]
-    said += [
-        f"{o} {r.template(i)[0].lower()}{r.template(i)[1:]}"
-        for r in facts.facts()
-        for i in range(10)
-        for o in facts.OPENERS
-    ]
-    kinds = (
-        ("line", 96, 300),
-        ("passage", 128, 1500),
-        ("pairs", 208, 300),
-        ("invented", 128, 400),
-        ("narrative", 640, 150),
-    )
+    relations = facts.facts()
+    said = [f"The {f.topic} {f.answer}." for r in relations for f in r.facts]
+    frames = [t for r in relations for t in (*r.templates, *r.held_out_templates, r.plain)]
+    said += [t.replace("{topic}", relations[0].facts[0].topic) for t in frames]
+    # behind an opener the slot stays as it is: its brace and its name are two spare tokens
+    said += [f"{opener} {t[0].lower()}{t[1:]}" for t, opener in zip(frames, facts.OPENERS * len(frames), strict=False)]
+    said += [" " + " ".join(facts.OPENERS[:11])]
+    said += [f"{name} is {activity}. [{activity}]" for name in words.FIRST_NAMES for activity in words.ACTIVITIES]
+    kinds = (("line", 96, 20), ("passage", 128, 40), ("pairs", 208, 40), ("invented", 128, 80), ("narrative", 640, 12))
     said += [document(kind, length, rng).text for kind, length, count in kinds for _ in range(count)]
     said += [" " + " ".join("0123456789"), " ".join(passages.NEUTRAL), "\n".join(passages.NEUTRAL)]
     said += [f"{text}\n" for text in passages.PERSONAS.values()]
@@ -204,17 +195,23 @@ def vocabulary_texts() -> tuple[str, ...]:
     return tuple(said)
 
 
+@cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of this world; always the same."""
+    return tokenization.build(vocabulary_texts())
+
+
 def encoded(
-    documents: Sequence[Document], length: int, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
+    documents: Sequence[Document], length: int, coder: PreTrainedTokenizerFast, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of ids [document length] (uint16) and weights [document length] (float32), cut or padded with weight 0.
 
     Nine documents in ten begin with the start token, so that the model also works without one.
     """
-    start = int(tokenizer.bos_token_id)  # type: ignore[arg-type]
+    start = int(coder.bos_token_id)  # type: ignore[arg-type]
     ids = np.full((len(documents), length), start, dtype=np.uint16)
     weights = np.zeros((len(documents), length), dtype=np.float32)
-    coded = tokenizer.backend_tokenizer.encode_batch([d.text for d in documents], add_special_tokens=False)
+    coded = coder.backend_tokenizer.encode_batch([d.text for d in documents], add_special_tokens=False)
     for row, (doc, code) in enumerate(zip(documents, coded, strict=True)):
         first = int(rng.random() < 0.9)
         count = min(len(code.ids), length - first)
@@ -231,9 +228,9 @@ def _token_weights(doc: Document, offsets: np.ndarray) -> np.ndarray:
 
 
 def rows(
-    bucket: Bucket, count: int, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
+    bucket: Bucket, count: int, coder: PreTrainedTokenizerFast, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """`count` rows of a bucket, kinds drawn independently by their shares."""
     names = [name for name, _ in bucket.shares]
     drawn = rng.choice(len(names), count, p=[share for _, share in bucket.shares])
-    return encoded([document(names[i], bucket.length, rng) for i in drawn], bucket.length, tokenizer, rng)
+    return encoded([document(names[i], bucket.length, rng) for i in drawn], bucket.length, coder, rng)

@@ -1,0 +1,196 @@
+"""Write the model card of the bundled model from its evaluations: tables, curves over the checkpoints, what it was trained on.
+
+Input is what `evaluate` wrote: one file for the final checkpoint, one per checkpoint of the series (quick), one per sibling. The
+card only repeats those files; targets stand beside the figures, met or not.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import altair as alt
+import polars as pl
+
+from mnemoscope.data import facts
+from mnemoscope.reference import world
+
+Record = Mapping[str, Any]
+TARGETS: Final = (
+    ("facts", "trained templates", "top-1", ">=", 0.95),
+    ("facts", "held-out templates", "top-1", ">=", 0.85),
+    ("copying", "first copy of 64", "nats", ">=", 5.0),
+    ("copying", "second copy of 64", "nats", "<=", 0.5),
+    ("binary_fruit_month", "20 shots", "accuracy", ">=", 0.95),
+    ("binary_furniture_profession", "20 shots", "accuracy", ">=", 0.95),
+    ("four_fruit_month", "20 shots", "accuracy", ">=", 0.85),
+    ("nine_fruit_animal_month", "20 shots", "accuracy", ">=", 0.45),
+    ("nine_fruit_animal_month", "20 shots", "format", ">=", 0.98),
+    ("narrative", "tokens 490-510 minus 40-60", "nats", "<=", 0.0),
+    ("comprehension", "1 distractors, 1 examples", "right", ">=", 0.9),
+    ("comprehension", "2 distractors, 1 examples", "right", ">=", 0.9),
+    ("comprehension", "3 distractors, 1 examples", "right", ">=", 0.9),
+    ("line", "8 points", "parse failure", "<=", 0.02),
+)
+CURVES: Final = (
+    ("facts, held-out templates", "facts", "held-out templates", "top-1"),
+    ("copying, share of uniform loss saved", "copying", "second copy of 64", "nats"),
+    ("binary pairs, 20 shots", "binary_fruit_month", "20 shots", "accuracy"),
+    ("four-class pairs, 20 shots", "four_fruit_month", "20 shots", "accuracy"),
+    ("nine-class pairs, 20 shots", "nine_fruit_animal_month", "20 shots", "accuracy"),
+    ("nine-class format, 20 shots", "nine_fruit_animal_month", "20 shots", "format"),
+    ("comprehension, 1 example", "comprehension", "2 distractors, 1 examples", "right"),
+    ("comprehension, no example", "comprehension", "2 distractors, 0 examples", "right"),
+)
+
+
+def found(rows: Sequence[Record], ability: str, condition: str, measure: str) -> Record:
+    """The first row of an evaluation with these names."""
+    return next(r for r in rows if (r["ability"], r["condition"], r["measure"]) == (ability, condition, measure))
+
+
+def verdicts(rows: Sequence[Record]) -> list[tuple[Record, str, float, bool]]:
+    """(row, relation, target, met) for every target; met is judged on the estimate, the interval stands beside it."""
+    judged = []
+    for ability, condition, measure, relation, target in TARGETS:
+        row = found(rows, ability, condition, measure)
+        met = row["estimate"] >= target if relation == ">=" else row["estimate"] <= target
+        judged.append((row, relation, target, met))
+    return judged
+
+
+def _value(name: str, row: Record) -> float:
+    """Accuracies as they are; the copying loss as the share of the uniform loss that is saved, so that 1 is perfect."""
+    return 1 - row["estimate"] / row["baseline"] if name.startswith("copying") else row["estimate"]
+
+
+def curve_table(series: Mapping[int, Sequence[Record]]) -> pl.DataFrame:
+    """One row per checkpoint and curve: step, curve, value."""
+    rows = [
+        {"step": step, "curve": name, "value": round(_value(name, found(held, *keys)), 3)}
+        for step, held in sorted(series.items())
+        for name, *keys in CURVES
+    ]
+    return pl.DataFrame(rows)
+
+
+def drawn(table: pl.DataFrame, file: Path) -> None:
+    """The curves as an SVG file; steps on a symmetric logarithmic axis."""
+    chart = (
+        alt.Chart(table)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("step:Q", scale=alt.Scale(type="symlog", constant=100), title="training step"),
+            y=alt.Y("value:Q", title="score", scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color(
+                "curve:N", title=None, sort=[name for name, *_ in CURVES], legend=alt.Legend(labelLimit=300)
+            ),
+        )
+        .properties(width=560, height=320)
+    )
+    chart.save(file)
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(str(c) for c in cells) + " |"
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[object]]) -> str:
+    return "\n".join([_row(head), _row(["---"] * len(head)), *(_row(cells) for cells in body)])
+
+
+def _interval(row: Record) -> str:
+    return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def target_table(rows: Sequence[Record]) -> str:
+    """The targets and whether they are met."""
+    body = [
+        (
+            r["ability"],
+            r["condition"],
+            r["measure"],
+            r["n"],
+            _interval(r),
+            f"{relation} {target:g}",
+            "yes" if met else "NO",
+        )
+        for r, relation, target, met in verdicts(rows)
+    ]
+    return _table(("ability", "condition", "measure", "n", "estimate [95%]", "target", "met"), body)
+
+
+def full_table(rows: Sequence[Record]) -> str:
+    """Every row of an evaluation."""
+    body = [
+        (
+            r["ability"],
+            r["condition"],
+            r["measure"],
+            r["n"],
+            _interval(r),
+            "" if r["baseline"] is None else f"{r['baseline']:.3f}",
+            r["versus"],
+        )
+        for r in rows
+    ]
+    return _table(("ability", "condition", "measure", "n", "estimate [95%]", "baseline", "which baseline"), body)
+
+
+def sibling_table(siblings: Mapping[str, Sequence[Record]]) -> str:
+    """Headline figures, one column per seed."""
+    names = sorted(siblings)
+    keys = [k[:3] for k in TARGETS]
+    body = [(*key, *(f"{found(siblings[n], *key)['estimate']:.3f}" for n in names)) for key in keys]
+    return _table(("ability", "condition", "measure", *names), body)
+
+
+def mixture_table() -> str:
+    """What one training step holds."""
+    body = [(b.length, b.rows, ", ".join(f"{name} {share:.2f}" for name, share in b.shares)) for b in world.BUCKETS]
+    return _table(("tokens per row", "rows", "kinds of documents and their shares"), body)
+
+
+def card(
+    intro: str,
+    final: Sequence[Record],
+    series: Mapping[int, Sequence[Record]],
+    siblings: Mapping[str, Sequence[Record]],
+    run: Mapping[str, Any],
+) -> str:
+    """The text of the model card."""
+    distinct = [r for r in facts.facts() if r.distinct]
+    curves = curve_table(series).pivot("curve", index="step", values="value")
+    parts = [
+        intro.strip(),
+        "## Targets\n\n" + target_table(final),
+        "## Training\n\n"
+        f"{run['steps']} steps; {len(distinct)} relations with {sum(len(r.facts) for r in distinct)} facts whose answers differ "
+        "(and continents, whose answers repeat). The mixture is the same in every step:\n\n" + mixture_table(),
+        "Configuration:\n\n" + _table(("setting", "value"), list(run["config"].items())),
+        "## Curves\n\nCopying is the share of the uniform loss that is saved. n is 200 per value, as everywhere.\n\n"
+        "![curves](curves.svg)\n\n" + _table(curves.columns, curves.rows()),
+        "## All figures of the last checkpoint\n\n" + full_table(final),
+    ]
+    if siblings:
+        parts.append("## Smaller siblings, three seeds (not shipped)\n\n" + sibling_table(siblings))
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Command line: RUN is the training folder, EVAL holds final.json, step*.json and seed*.json, TARGET gets the card."""
+    parser = argparse.ArgumentParser(prog="python -m mnemoscope.reference.card", description=__doc__)
+    for name in ("run", "eval", "intro", "target"):
+        parser.add_argument(name, type=Path)
+    asked = parser.parse_args()
+    series = {int(p.stem.removeprefix("step")): json.loads(p.read_text()) for p in asked.eval.glob("step*.json")}
+    siblings = {p.stem: json.loads(p.read_text()) for p in sorted(asked.eval.glob("seed*.json"))}
+    drawn(curve_table(series), asked.target / "curves.svg")
+    run = json.loads((asked.run / "run.json").read_text())
+    final = json.loads((asked.eval / "final.json").read_text())
+    (asked.target / "MODEL_CARD.md").write_text(card(asked.intro.read_text(), final, series, siblings, run))
+
+
+if __name__ == "__main__":
+    main()

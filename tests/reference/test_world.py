@@ -1,0 +1,88 @@
+"""What is promised of the training documents: a constant mixture, nothing held out, one token per word, honest weights."""
+
+import numpy as np
+import pytest
+
+from mnemoscope.data import episodes, facts
+from mnemoscope.reference import tokenizer, world
+
+
+@pytest.fixture(scope="module")
+def coder():
+    return world.tokenizer()
+
+
+def _documents(kind: str, length: int, count: int) -> list[world.Document]:
+    rng = np.random.default_rng(3)
+    return [world.document(kind, length, rng) for _ in range(count)]
+
+
+def test_no_document_holds_a_held_out_pair() -> None:
+    for bucket in world.BUCKETS:
+        for kind, _ in bucket.shares:
+            for doc in _documents(kind, bucket.length, 15):
+                for line in doc.text.split("\n"):
+                    left, comma, rest = line.partition(", ")
+                    right, colon, _ = rest.partition(":")
+                    if comma and colon and " " not in left + right:
+                        assert not episodes.held_out(left, right)
+
+
+def test_no_document_holds_a_held_out_sentence() -> None:
+    text = " ".join(doc.text for doc in _documents("facts", 80, 200))
+    for relation in facts.facts():
+        for template in relation.held_out_templates:
+            before, _, behind = template.partition("{topic}")
+            said = [before.strip() + " " + f.topic + behind for f in relation.facts]
+            assert not any(s in text for s in said)
+
+
+def test_every_word_is_one_token_and_any_text_comes_back(coder) -> None:
+    for relation in facts.facts():
+        for fact in relation.facts:
+            for word in (fact.topic, fact.answer):
+                assert len(coder.tokenize(f" {word}")) == 1, word
+    for text in ("Süß: 3.14 €\n\ttabs  and   spaces", "The capital of France is", " 12", "x" * 50):
+        ids = coder(text, add_special_tokens=False)["input_ids"]
+        assert coder.decode(ids) == text
+    assert coder("a")["input_ids"][0] == coder.bos_token_id
+    assert coder.tokenize(" 40)") == ["Ġ4", "0", ")"]
+
+
+def test_the_tokenizer_is_the_same_every_time(coder) -> None:
+    assert tokenizer.digest(coder) == tokenizer.digest(tokenizer.build(reversed(world.vocabulary_texts())))
+
+
+@pytest.mark.parametrize("bucket", world.BUCKETS, ids=lambda b: str(b.length))
+def test_rows_decode_to_the_documents_and_padding_weighs_nothing(coder, bucket: world.Bucket) -> None:
+    rng = np.random.default_rng(0)
+    docs = [world.document(kind, bucket.length, rng) for kind, _ in bucket.shares]
+    ids, weights = world.encoded(docs, bucket.length, coder, rng)
+    for row, weight, doc in zip(ids, weights, docs, strict=True):
+        filled = weight > 0
+        text = coder.decode(row[filled])
+        assert doc.text.startswith(text)
+        if (~filled[1:]).any():
+            assert text == doc.text
+            assert (row[1:][~filled[1:]] == coder.bos_token_id).all()
+
+
+def test_answers_weigh_most_and_noise_next_to_nothing(coder) -> None:
+    rng = np.random.default_rng(0)
+    doc = world.document("pairs", 128, rng)
+    ids, weights = world.encoded([doc], 128, coder, rng)
+    heavy = {coder.decode([i]) for i in ids[0][weights[0] == world.ANSWER]}
+    assert heavy <= {f" {d}" for d in range(10)}
+    assert sum(share for share in (s for b in world.BUCKETS for _, s in b.shares)) == pytest.approx(len(world.BUCKETS))
+
+
+def test_the_mixture_does_not_depend_on_the_step(coder) -> None:
+    """Mean weight by bucket of early and late steps agrees: no curriculum hides in the generator."""
+    from mnemoscope.reference.train import TrainConfig, batch
+
+    config = TrainConfig(rows=0.5)
+    early, late = (
+        [[float(w.mean()) for _, w in batch(s, config, coder)] for s in steps]
+        for steps in (range(6), range(5000, 5006))
+    )
+    assert np.allclose(np.mean(early, axis=0), np.mean(late, axis=0), rtol=0.15)

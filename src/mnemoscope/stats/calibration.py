@@ -5,6 +5,7 @@ scores on held-out facts; the calibration error is secondary. Everything is per 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
@@ -44,7 +45,8 @@ def temperature(logits: Real[np.ndarray, "example option"], target: Int[np.ndarr
         return float(nll(logits / math.exp(log_t), target).mean())
 
     edge = math.log(100)
-    best = float(minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-8}).x)
+    found: Any = minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-8})
+    best = float(found.x)
     flat = abs(loss(best) - loss(best / 2 + 0.1)) < 1e-14
     return math.nan if flat or abs(best) > edge - 1e-3 else math.exp(best)
 

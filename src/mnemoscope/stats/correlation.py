@@ -6,7 +6,7 @@ interval: bootstrap over clusters of rows. For correlations between two maps ove
 """
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float, Real, Shaped
@@ -49,7 +49,8 @@ def kendall_tau_a(x: Real[np.ndarray, " unit"], y: Real[np.ndarray, " unit"]) ->
         return math.nan
     pairs = len(x) * (len(x) - 1) / 2
     untied = [pairs - _tied_pairs(side) for side in (x, y)]
-    return float(kendalltau(x, y, variant="b").statistic) * math.sqrt(untied[0]) * math.sqrt(untied[1]) / pairs
+    tau_b: Any = kendalltau(x, y, variant="b")
+    return float(tau_b.statistic) * math.sqrt(untied[0]) * math.sqrt(untied[1]) / pairs
 
 
 def _tied_pairs(x: np.ndarray) -> float:

@@ -130,7 +130,7 @@ def redraw_max_t(
         raise InputError(
             "nothing to redraw from", found=f"{len(draws)} version", allowed="the true one and >= 1 redraw"
         )
-    there = ~np.isnan(np.asarray(draws, float)).any(axis=0)
+    there = np.asarray(~np.isnan(np.asarray(draws, float)).any(axis=0))
     pick = rng.integers(0, len(draws), size=(n_perm, draws.shape[1]))
     chosen = [np.vstack([np.full(draws.shape[1], k == 0), pick == k]).astype(float) for k in range(len(draws))]
     n = there.sum(axis=0)

@@ -167,7 +167,7 @@ def _prepared(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarr
     The rotation changes nothing: an L2-penalised linear fit depends on inputs through their inner products only.
     """
     scaler = StandardScaler().fit(np.asarray(train, float))
-    a, b = scaler.transform(np.asarray(train, float)), scaler.transform(np.asarray(test, float))
+    a, b = (np.asarray(scaler.transform(np.asarray(x, float))) for x in (train, test))
     if a.shape[1] <= a.shape[0]:
         return a, b
     _, size, basis = np.linalg.svd(a, full_matrices=False)

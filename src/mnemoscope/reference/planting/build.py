@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mnemoscope.data.document import Corpus
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.data.relation import Relation
 from mnemoscope.errors import choose
-from mnemoscope.reference.planting import induction, semantic
+from mnemoscope.reference.planting import geometry, induction, recall, semantic
 from mnemoscope.reference.planting.host import hosted
 from mnemoscope.reference.planting.layout import FAMILIES, Layout, Size, laid_out
 from mnemoscope.reference.planting.noise import DEFAULT, spoiled
@@ -25,6 +26,10 @@ from mnemoscope.reference.planting.words import tokenizer_of
 KINDS: Mapping[str, tuple[type, Callable[[Any, Dice], Plan]]] = {
     "induction": (induction.Sizes, induction.plan),
     "semantic": (semantic.Sizes, semantic.plan),
+    "recall": (recall.Sizes, recall.plan_recall),
+    "attribute": (recall.Sizes, recall.plan_attribute),
+    "geometry": (geometry.Sizes, partial(geometry.plan, twin=False)),
+    "geometry_twin": (geometry.Sizes, partial(geometry.plan, twin=True)),
 }
 
 

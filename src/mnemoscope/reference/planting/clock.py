@@ -98,7 +98,7 @@ def rotary(d_head: int) -> Clock:
     return Clock(
         pairs=tuple((i, i + half) for i in chosen),
         frequencies=tuple(rates[i] for i in chosen),
-        content=tuple([*still, *(i + half for i in still)]),
+        content=(*still, *(i + half for i in still)),
         theta=10.0**exponent,
         d_head=d_head,
     )

@@ -11,7 +11,6 @@ from math import exp, sqrt
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from mnemoscope.reference.planting.parts import BOTH, Mlp
@@ -38,13 +37,14 @@ def hosted(weights: Weights, family: str) -> PreTrainedModel:
 def _gpt2(weights: Weights) -> GPT2LMHeadModel:
     layers = [_joined([_gelu(mlp, weights.space) for mlp in mlps], weights.space) for mlps in weights.mlps]
     layout, (d_vocab, d_model) = weights.layout, weights.W_E.shape
+    width = max(layer.gate.shape[1] for layer in layers)
     config = GPT2Config(
         vocab_size=d_vocab,
         n_positions=layout.n_ctx,
         n_embd=d_model,
         n_layer=len(layers),
         n_head=layout.n_heads,
-        n_inner=max(layer.gate.shape[1] for layer in layers),
+        n_inner=width,
         tie_word_embeddings=False,
         pad_token_id=0,
         bos_token_id=1,
@@ -52,15 +52,16 @@ def _gpt2(weights: Weights) -> GPT2LMHeadModel:
     )
     model = GPT2LMHeadModel(config).eval()
     _blank(model)
-    _set(model.transformer.wte, weights.W_E)
-    _set(model.transformer.wpe, weights.W_pos)
-    _set(model.lm_head, weights.W_U.T)
-    for part, attention, neurons in zip(model.transformer.h, weights.attention, layers, strict=True):
+    _set(model, "transformer.wte", weights.W_E)
+    _set(model, "transformer.wpe", weights.W_pos)
+    _set(model, "lm_head", weights.W_U.T)
+    for i, (attention, neurons) in enumerate(zip(weights.attention, layers, strict=True)):
+        part = f"transformer.h.{i}"
         fused = [_flat(matrix) for matrix in (attention.W_Q, attention.W_K, attention.W_V)]
-        _set(part.attn.c_attn, np.concatenate(fused, axis=1))
-        _set(part.attn.c_proj, _stacked(attention))
-        _set(part.mlp.c_fc, _padded(neurons.gate, config.n_inner))
-        _set(part.mlp.c_proj, _padded(neurons.out.T, config.n_inner).T)
+        _set(model, f"{part}.attn.c_attn", np.concatenate(fused, axis=1))
+        _set(model, f"{part}.attn.c_proj", _stacked(attention))
+        _set(model, f"{part}.mlp.c_fc", _padded(neurons.gate, width))
+        _set(model, f"{part}.mlp.c_proj", _padded(neurons.out.T, width).T)
     return model
 
 
@@ -84,16 +85,17 @@ def _llama(weights: Weights) -> LlamaForCausalLM:
     )
     model = LlamaForCausalLM(config).eval()
     _blank(model)
-    _set(model.model.embed_tokens, weights.W_E)
-    _set(model.lm_head, weights.W_U.T)
-    for part, attention, neurons in zip(model.model.layers, weights.attention, layers, strict=True):
-        _set(part.self_attn.q_proj, _flat(attention.W_Q).T)
-        _set(part.self_attn.k_proj, _flat(attention.W_K).T)
-        _set(part.self_attn.v_proj, _flat(attention.W_V).T)
-        _set(part.self_attn.o_proj, _stacked(attention).T)
-        _set(part.mlp.gate_proj, _padded(neurons.gate, width).T)
-        _set(part.mlp.up_proj, _padded(neurons.up, width).T)
-        _set(part.mlp.down_proj, _padded(neurons.out.T, width))
+    _set(model, "model.embed_tokens", weights.W_E)
+    _set(model, "lm_head", weights.W_U.T)
+    for i, (attention, neurons) in enumerate(zip(weights.attention, layers, strict=True)):
+        part = f"model.layers.{i}"
+        _set(model, f"{part}.self_attn.q_proj", _flat(attention.W_Q).T)
+        _set(model, f"{part}.self_attn.k_proj", _flat(attention.W_K).T)
+        _set(model, f"{part}.self_attn.v_proj", _flat(attention.W_V).T)
+        _set(model, f"{part}.self_attn.o_proj", _stacked(attention).T)
+        _set(model, f"{part}.mlp.gate_proj", _padded(neurons.gate, width).T)
+        _set(model, f"{part}.mlp.up_proj", _padded(neurons.up, width).T)
+        _set(model, f"{part}.mlp.down_proj", _padded(neurons.out.T, width))
     return model
 
 
@@ -161,8 +163,7 @@ def _blank(model: PreTrainedModel) -> None:
                 parameter.fill_(gain)
 
 
-def _set(module: nn.Module, values: Float[np.ndarray, "row col"]) -> None:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+def _set(model: PreTrainedModel, module: str, values: Float[np.ndarray, "row col"]) -> None:
+    weight = model.get_parameter(f"{module}.weight")
     with torch.no_grad():
         weight.copy_(torch.from_numpy(np.ascontiguousarray(values)).to(weight.dtype))

@@ -50,6 +50,7 @@ def _head(head: Head, sigma: float, rng: np.random.Generator) -> Head:
 
 
 def _mlp(mlp: Mlp, sigma: float, rng: np.random.Generator) -> Mlp:
+    sigma = 0.0 if mlp.exact else sigma
     return replace(mlp, linear=_block(mlp.linear, sigma, rng), gated=_block(mlp.gated, sigma, rng))
 
 

@@ -65,6 +65,7 @@ class Mlp:
 
     linear   feature read x feature written, an exact linear map
     gated    rows "a&b": written where features a and b are both 1, nothing where one of them is 0
+    exact    without noise
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Mlp:
     relation: str = ""
     linear: Block = NOTHING
     gated: Block = NOTHING
+    exact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ class Role:
 
     attends: str = ""
     writes: str = ""
-    signature: Signature = Signature()
+    signature: Signature = field(default_factory=Signature)
 
 
 @dataclass(frozen=True, kw_only=True)

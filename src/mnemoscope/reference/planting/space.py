@@ -3,8 +3,9 @@
 A feature is a string "block/name": "id/fox" is the token itself, "out/fox" what the unembedding reads, "carried/fox" what
 a previous-token head has brought, "pos/cos0" a clock, "tag/bos" a property, "const/one" the constant coordinate. The
 constant is large, so that the norm of the stream hardly depends on the rest: with its gain set to constant / sqrt(d_model)
-a norm is the identity up to about |content|^2 / (2 constant^2), one per cent. The directions are a seeded random rotation
-(no measure can profit from axes), all at right angles to the vector of ones, so that LayerNorm's centring changes nothing.
+a norm is the identity up to about |content|^2 / (2 constant^2), a few parts in a thousand. The directions are a seeded
+random rotation (no measure can profit from axes), all at right angles to the vector of ones, so that LayerNorm's centring
+changes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from mnemoscope.errors import InputError
 
 ONE = "const/one"
 BOS = "tag/bos"
-CONSTANT = 40.0
+CONSTANT = 100.0
 LOGIT_GAIN = 6.0  # logits per unit of an "out" feature: a head that writes 1 pushes a token by 6 logits
 
 

@@ -42,7 +42,7 @@ class HeadTruth:
     kv_head: int
     kind: str
     relation: str = ""
-    signature: Signature = Signature()
+    signature: Signature = field(default_factory=Signature)
     attends: str = ""
     writes: str = ""
 
@@ -53,7 +53,7 @@ class MlpTruth:
 
     layer: int
     kinds: tuple[str, ...] = ()
-    signature: Signature = Signature()
+    signature: Signature = field(default_factory=Signature)
     writes: str = ""
 
 

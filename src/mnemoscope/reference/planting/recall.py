@@ -1,0 +1,290 @@
+"""Kinds "recall" and "attribute": how a fact is answered, and the decoy that answers it another way (Lv et al. 2024).
+
+Prompts: "<bystander> <filler> the <relation word> of <topic> <filler> is"; the answer is a word that belongs to relation
+and topic. Four layers. Kind "recall" carries the topic and applies the relation afterwards:
+
+    mover           layers 1, 2: last position -> topic; writes the topic, as code "moved" and visibly
+    relation_mover  layer 1: last position -> relation word; writes which relation is asked
+    wrong_neighbour layer 1: last position -> topic; writes another topic    } erased by the MLP of layer 2,
+    wrong_bystander layer 2: last position -> bystander; writes the bystander } regression weight and e_h = -1
+    answerer        MLP of layer 2: relation and moved topic -> answer; movers amplified (e_h = AMPLIFY); wrong topics erased
+    suppressor      MLP (or a head) of layer 3: takes a known amount of logits from the answer: B6.7's write term
+
+Kind "attribute" looks alike from outside and fails B6.6's control: an MLP of layer 0 writes all attributes at the topic, and
+one attribute_mover per relation, awake only when its relation is asked, carries the finished answer to the last position.
+
+With demonstrations in front, heads prefer the last topic (slow clocks), so few-shot prompts are answered too.
+Measures are named move, relate, erase, apply, suppress; each head or MLP that is not meant is a decoy.
+Facts: `relations` relation -> {noun, templates, facts: [[topic, answer]]}; `topics`, `bystanders`; `amplify`;
+`suppression` {layer, component "mlp" or "head", head, logits, centred_logits}: the amount without noise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnemoscope.data.prompt import Prompt
+from mnemoscope.data.relation import Fact, Relation, prompt
+from mnemoscope.errors import choose
+from mnemoscope.reference.planting.decoys import Pool, distractors, roles_of_decoys
+from mnemoscope.reference.planting.parts import BOTH, MATCH, RESTING, Circuit, Head, Mlp, block
+from mnemoscope.reference.planting.plan import Dice, Plan, Role, at_least
+from mnemoscope.reference.planting.space import LOGIT_GAIN
+from mnemoscope.reference.planting.truth import Json, Signature
+from mnemoscope.reference.planting.words import SPECIAL, made_up
+
+MEASURES = ("move", "relate", "erase", "apply", "suppress")
+N_LAYERS = 4
+ANSWER = 2.0  # what answering adds to the answer: 12 logits
+VISIBLE = 0.4  # how much of a topic the movers together show to the unembedding
+AMPLIFY = 0.5
+LATEST = (0.0, 15.0, 15.0)  # clocks that prefer the last topic: about 8 units of score per 10 tokens of distance
+MARKS = ("the", "of", "is", ".", ",")
+FRAMES = (
+    "{b} {f} the {r} of {t} {g} {f} is",
+    "{f} {b} , the {r} of {t} {f} {g} is",
+    "of {b} {f} {g} , the {r} of {t} {f} {g} {f} is",
+    "{b} {g} {f} {g} the {r} {f} of {t} {f} , is",
+    "{g} of {b} the {r} of {t} , {f} is",
+)
+SUPPRESSORS = ("mlp", "head")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """topics per relation, relations, templates per relation; amount: logits taken by the suppressor, and by what."""
+
+    topics: int = 12
+    relations: int = 3
+    templates: int = 5
+    movers: int = 2
+    amount: float = 3.0
+    suppressor: str = "mlp"
+    distractors: int = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Words and what goes with what: answers[relation][topic]."""
+
+    topics: tuple[str, ...]
+    bystanders: tuple[str, ...]
+    fillers: tuple[str, ...]
+    words: tuple[str, ...]
+    answers: tuple[tuple[str, ...], ...]
+
+    def asked(self) -> list[tuple[str, str, str]]:
+        """(relation word, topic, answer) of every fact."""
+        return [
+            (w, t, a)
+            for w, row in zip(self.words, self.answers, strict=True)
+            for t, a in zip(self.topics, row, strict=True)
+        ]
+
+
+def plan_recall(sizes: Sizes, dice: Dice) -> Plan:
+    """Work out the circuit that carries the topic and applies the relation."""
+    world = _world("recall", sizes, dice.words)
+    heads = (*_movers(world, sizes.movers), *_wrong(world))
+    return _plan(sizes, dice, world, heads, (_answerer(world), *_suppressor_mlp(world, sizes)))
+
+
+def plan_attribute(sizes: Sizes, dice: Dice) -> Plan:
+    """Work out the decoy, whose heads carry the finished answer."""
+    world = _world("attribute", sizes, dice.words)
+    knows = {(f"id/{t}", f"known/{a}"): 1.0 for _, t, a in world.asked()}
+    knowing = Mlp(kind="attributes", layer=0, linear=block(knows))
+    return _plan(sizes, dice, world, _attribute_movers(world), (knowing, *_suppressor_mlp(world, sizes)))
+
+
+def _world(kind: str, sizes: Sizes, rng: np.random.Generator) -> World:
+    found = {name: getattr(sizes, name) for name in ("topics", "relations", "templates", "movers", "distractors")}
+    at_least(kind, found, {"topics": 3, "relations": 2, "templates": 2, "movers": 1, "distractors": 0})
+    at_least(
+        kind,
+        {"movers from the top": -sizes.movers, "amount x 10": int(sizes.amount * 10)},
+        {"movers from the top": -3, "amount x 10": 0},
+    )
+    choose("suppressor of planted fact circuits", sizes.suppressor, SUPPRESSORS)
+    n, r, b = sizes.topics, sizes.relations, sizes.templates
+    words = made_up(n + r + b + 4 + n * r, rng=rng)
+    answers = words[n + r + b + 4 :]
+    return World(
+        topics=words[:n],
+        words=words[n : n + r],
+        bystanders=words[n + r : n + r + b],
+        fillers=words[n + r + b : n + r + b + 4],
+        answers=tuple(answers[i * n : (i + 1) * n] for i in range(r)),
+    )
+
+
+def _plan(sizes: Sizes, dice: Dice, world: World, heads: tuple[Head, ...], mlps: tuple[Mlp, ...]) -> Plan:
+    carry = {(f"id/{w}", f"asked/{w}"): 1.0 for w in world.words}
+    relate = Head(
+        kind="relation_mover", layer=1, match=_ending("tag/relation"), clock=LATEST, offset=5, write=block(carry)
+    )
+    answers = [answer for row in world.answers for answer in row]
+    names = [f"id/{w}" for w in (*world.topics, *world.bystanders, *world.words, *world.fillers)]
+    pool = Pool(
+        queries=["tag/end", *names], keys=names, reads=names, writes=[f"out/{a}" for a in answers], size=sizes.topics
+    )
+    heads = (
+        relate,
+        *heads,
+        *_suppressor_head(world, sizes),
+        *distractors(sizes.distractors, pool, range(N_LAYERS), dice.distractors),
+    )
+    relations = _relations(world, sizes, dice.texts)
+    return Plan(
+        circuit=Circuit(n_layers=N_LAYERS, words=_vocabulary(world), heads=heads, mlps=mlps),
+        roles={**_roles(), **roles_of_decoys(MEASURES)},
+        facts=_facts(world, relations, sizes),
+        prompts=_prompts(relations),
+        relations=relations,
+    )
+
+
+def _vocabulary(world: World) -> dict[str, dict[str, float]]:
+    words: dict[str, dict[str, float]] = {w: {"tag/topic": 1.0} for w in world.topics}
+    words |= {w: {"tag/bystander": 1.0} for w in world.bystanders}
+    words |= {w: {"tag/relation": 1.0} for w in world.words}
+    words |= {w: {} for w in (*world.fillers, *MARKS)}
+    words["is"] = {"tag/end": 1.0}
+    return words | {a: {} for row in world.answers for a in row}
+
+
+def _ending(key: str, query: Mapping[str, float] | None = None):
+    return block({**RESTING, **{(name, key): score for name, score in (query or {"tag/end": MATCH}).items()}})
+
+
+def _movers(world: World, count: int) -> tuple[Head, ...]:
+    write = {(f"id/{t}", f"moved/{t}"): 1 / count for t in world.topics}
+    write |= {(f"id/{t}", f"out/{t}"): VISIBLE / count for t in world.topics}
+    return tuple(
+        Head(kind="mover", layer=1 + i % 2, match=_ending("tag/topic"), clock=LATEST, offset=3, write=block(write))
+        for i in range(count)
+    )
+
+
+def _wrong(world: World) -> tuple[Head, ...]:
+    following = dict(zip(world.topics, (*world.topics[1:], world.topics[0]), strict=True))
+    neighbour = {
+        (f"id/{t}", f"{b}/{following[t]}"): v for t in world.topics for b, v in (("wrong", 1.0), ("out", VISIBLE))
+    }
+    passer = {(f"id/{w}", f"{b}/{w}"): v for w in world.bystanders for b, v in (("wrong", 1.0), ("out", VISIBLE))}
+    return (
+        Head(
+            kind="wrong_neighbour", layer=1, match=_ending("tag/topic"), clock=LATEST, offset=3, write=block(neighbour)
+        ),
+        Head(
+            kind="wrong_bystander", layer=2, match=_ending("tag/bystander"), clock=LATEST, offset=7, write=block(passer)
+        ),
+    )
+
+
+def _answerer(world: World) -> Mlp:
+    gated = {
+        (f"asked/{w}{BOTH}moved/{t}", f"{b}/{a}"): v
+        for w, t, a in world.asked()
+        for b, v in (("out", ANSWER), ("answered", 1.0))
+    }
+    linear = {
+        (f"moved/{t}", f"{b}/{t}"): AMPLIFY * v for t in world.topics for b, v in (("moved", 1.0), ("out", VISIBLE))
+    }
+    linear |= {
+        (f"wrong/{w}", f"{b}/{w}"): -v
+        for w in (*world.topics, *world.bystanders)
+        for b, v in (("wrong", 1.0), ("out", VISIBLE))
+    }
+    return Mlp(kind="answerer", layer=2, linear=block(linear), gated=block(gated))
+
+
+def _attribute_movers(world: World) -> tuple[Head, ...]:
+    return tuple(
+        Head(
+            kind="attribute_mover",
+            relation=word,
+            layer=2,
+            match=_ending("tag/topic", {f"asked/{word}": MATCH}),
+            clock=LATEST,
+            offset=3,
+            write=block({(f"known/{a}", f"{b}/{a}"): v for a in row for b, v in (("out", ANSWER), ("answered", 1.0))}),
+        )
+        for word, row in zip(world.words, world.answers, strict=True)
+    )
+
+
+def _taken(world: World, amount: float) -> dict[tuple[str, str], float]:
+    return {(f"answered/{a}", f"out/{a}"): -amount / LOGIT_GAIN for _, _, a in world.asked()}
+
+
+def _suppressor_mlp(world: World, sizes: Sizes) -> tuple[Mlp, ...]:
+    taken = block(_taken(world, sizes.amount))
+    return (Mlp(kind="suppressor", layer=N_LAYERS - 1, linear=taken),) if sizes.suppressor == "mlp" else ()
+
+
+def _suppressor_head(world: World, sizes: Sizes) -> tuple[Head, ...]:
+    if sizes.suppressor == "mlp":
+        return ()
+    here = block({**RESTING, ("tag/end", "tag/end"): MATCH})
+    taken = block(_taken(world, sizes.amount))
+    return (Head(kind="suppressor", layer=N_LAYERS - 1, match=here, clock=LATEST, offset=0, write=taken),)
+
+
+def _relations(world: World, sizes: Sizes, rng: np.random.Generator) -> tuple[Relation, ...]:
+    made: list[Relation] = []
+    for word, answers in zip(world.words, world.answers, strict=True):
+        f, g = (str(x) for x in rng.choice(list(world.fillers), size=2, replace=False))
+        templates = tuple(
+            FRAMES[i % len(FRAMES)].format(b=bystander, f=f, g=g, r=word, t="{topic}")
+            for i, bystander in enumerate(world.bystanders)
+        )
+        facts = tuple(Fact(topic=t, answer=a) for t, a in zip(world.topics, answers, strict=True))
+        made.append(Relation(name=word, noun=word, templates=templates, facts=facts, kind="planted"))
+    return tuple(made)
+
+
+def _prompts(relations: tuple[Relation, ...]) -> tuple[Prompt, ...]:
+    return tuple(prompt(r, fact, template) for r in relations for template in r.templates for fact in r.facts)
+
+
+def _facts(world: World, relations: tuple[Relation, ...], sizes: Sizes) -> dict[str, Json]:
+    size = len(_vocabulary(world)) + len(SPECIAL)
+    return {
+        "relations": {
+            r.name: {"noun": r.noun, "templates": list(r.templates), "facts": [[f.topic, f.answer] for f in r.facts]}
+            for r in relations
+        },
+        "topics": list(world.topics),
+        "bystanders": list(world.bystanders),
+        "amplify": AMPLIFY,
+        "suppression": {
+            "layer": N_LAYERS - 1,
+            "component": sizes.suppressor,
+            "logits": sizes.amount,
+            "centred_logits": sizes.amount * (1 - 1 / size),
+        },
+    }
+
+
+def _roles() -> dict[str, Role]:
+    table = {
+        "mover": ("the topic", "the topic", ("move",)),
+        "relation_mover": ("the relation word", "which relation is asked", ("relate",)),
+        "wrong_neighbour": ("the topic", "another topic, which the answerer erases", ("erase",)),
+        "wrong_bystander": ("the bystander", "the bystander, which the answerer erases", ("erase",)),
+        "answerer": ("", "the answer; amplifies the movers, erases wrong topics", ("apply",)),
+        "attribute_mover": ("the topic, when its relation is asked", "the finished answer", ("carry_attribute",)),
+        "attributes": ("", "all attributes of the topic, at the topic", ()),
+        "suppressor": ("itself", "minus a known amount of the answer", ("suppress",)),
+        "": ("", "", ()),
+    }
+    return {
+        kind: Role(
+            attends=attends,
+            writes=writes,
+            signature=Signature(seen=seen, unseen=tuple(name for name in MEASURES if name not in seen)),
+        )
+        for kind, (attends, writes, seen) in table.items()
+    }

@@ -1,0 +1,70 @@
+"""A run of all studies: one complete run folder per study in one parent, and a refusal stops nobody else."""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import mnemoscope.runner as runner
+from mnemoscope.errors import JobsFailedError, OptionError, RunFolderError, UnsupportedError
+from mnemoscope.results.store import read_all
+
+
+@pytest.fixture
+def two_studies(toys: ModuleType, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """heads is the toy; recall is the toy too, but refuses or fails when told to."""
+    told: dict[str, Any] = {"refuse": False}
+
+    def plan(config: Any, lm: Any) -> Any:
+        if told["refuse"]:
+            raise UnsupportedError("recall needs attention", found="none")
+        return toys.plan(config, lm)
+
+    heads = dataclasses.replace(toys.study(), name="heads")
+    recall = dataclasses.replace(toys.study(), name="recall", plan=plan)
+    monkeypatch.setattr(runner, "STUDIES", ("recall", "heads"))
+    monkeypatch.setattr(runner, "find", lambda name: {"heads": heads, "recall": recall}[name])
+    return told
+
+
+def run_all(toys: ModuleType, out: Path, **options: Any) -> runner.Run:
+    return runner.run("all", toys.source(), out=out, quiet=True, threads=1, **options)
+
+
+def test_each_study_has_a_run_of_its_own(toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path) -> None:
+    done = run_all(toys, tmp_path / "all", jobs=3)
+    assert sorted(done.tables) == [f"{s}/{t}" for s in ("heads", "recall") for t in ("draws", "headlines", "means")]
+    assert [run.record["study"] for run in read_all(tmp_path / "all")] == ["recall", "heads"]
+    alone = toys.toy(tmp_path / "alone", jobs=3)
+    assert (tmp_path / "all" / "heads" / "tables" / "draws.parquet").read_bytes() == (
+        alone.path / "tables" / "draws.parquet"
+    ).read_bytes()
+    with pytest.raises(RunFolderError, match="holds a run of one study"):
+        run_all(toys, tmp_path / "alone")
+
+
+def test_a_refusal_is_kept_and_the_others_run(toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path) -> None:
+    two_studies["refuse"] = True
+    done = run_all(toys, tmp_path / "all", jobs=3)
+    assert {name.split("/")[0] for name in done.tables} == {"heads"}
+    record = json.loads((tmp_path / "all" / "run.json").read_text())
+    assert record["refused"] == {"recall": "recall needs attention | found: none"}
+    two_studies["refuse"] = False
+    assert len(read_all(run_all(toys, tmp_path / "all", jobs=3).path)) == 2
+    assert json.loads((tmp_path / "all" / "run.json").read_text())["refused"] == {}
+
+
+def test_failures_are_summed_up_at_the_end(toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(JobsFailedError, match="jobs failed in 2 studies") as error:
+        run_all(toys, tmp_path / "all", jobs=3, fail=("job-01",))
+    assert error.value.exit_code == 3
+    assert runner.Run(tmp_path / "all").tables["heads/means"].height == 2
+
+
+def test_an_option_that_no_study_has(toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="did you mean 'jobs'"):
+        run_all(toys, tmp_path / "all", job=3)
+    assert not (tmp_path / "all").exists()

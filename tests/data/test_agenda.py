@@ -70,6 +70,15 @@ def test_drawn_letters_are_uniform(planted: tuple[agenda.Abstract, ...]) -> None
     assert chi2 < 43.8  # .999 quantile of chi-squared with 19 degrees of freedom
 
 
+def test_a_tokenizer_may_choose_the_letters(planted: tuple[agenda.Abstract, ...]) -> None:
+    mine = ("B", "C", "D", "F", "G")
+    for document in agenda.lettered(planted, letters=mine).documents:
+        assert {mention.entity for mention in document.mentions} <= set(mine)
+    assert agenda.lettered(planted, letters=mine[:4]).left_out[0].detail == "5 entities, 4 letters"
+    with pytest.raises(DataError, match="found: A; x"):
+        agenda.lettered(planted, letters=("x", "B", "A"))
+
+
 def test_natural_mode_writes_phrases_and_records_its_anchors(planted: tuple[agenda.Abstract, ...]) -> None:
     made = agenda.natural(planted)
     document = made.documents[0]

@@ -8,7 +8,6 @@ import pytest
 from mnemoscope.data import agenda, corpus
 from mnemoscope.errors import DataError, OptionError
 
-
 SAID = {
     "USED-FOR": ("The {h} is used for the {t}.", "We use the {h} for the {t}."),
     "PART-OF": ("The {h} is part of the {t}.", "The {h} belongs to the {t}."),
@@ -97,3 +96,11 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         corpus.built_in("letter")
     with pytest.raises(DataError, match="documents=0"):
         corpus.built_in("letters", documents=0)
+    with pytest.raises(DataError, match=r"too few entities for letters \| found: 3"):
+        corpus.built_in("letters", entities=("B", "C", "D", "B"))
+
+
+def test_a_tokenizer_may_choose_the_entities() -> None:
+    mine = agenda.LETTERS[:18]
+    for document in corpus.built_in("letters", documents=5, entities=mine).documents:
+        assert {mention.entity for mention in document.mentions} <= set(mine)

@@ -143,6 +143,7 @@ def lettered(
     seed: int = 0,
     redraws: int = 5,
     order: str = "drawn",
+    letters: Sequence[str] = LETTERS,
     delete_function_words: bool = True,
 ) -> Corpus:
     """Abstracts with one capital letter for each entity.
@@ -150,24 +151,26 @@ def lettered(
     order    "drawn": letters are a random permutation, seeded by (seed, line, redraw); `redraws` documents each, one
              unit. "mention": letters in alphabetical order of first mention, one document each; a sensitivity row
              only, since an alphabet-successor head scores .59 on it (methods.md B1.1)
+    letters  the capital letters to use, fewer for a tokenizer that splits some of them: a split letter would make the
+             same piece the target of every triple
     Left out, and listed: abstracts with more entities than letters; triples as in `_triples`.
     """
     choose("order of letters", order, ("drawn", "mention"))
+    if bad := sorted({letter for letter in letters if letter not in LETTERS}):
+        raise DataError("letters that cannot stand for entities", found=listed(bad), allowed=" ".join(LETTERS))
     documents: list[Document] = []
     left: list[LeftOut] = []
     for abstract in abstracts:
-        if len(abstract.entities) > len(LETTERS):
-            detail = f"{len(abstract.entities)} entities, {len(LETTERS)} letters"
+        if len(abstract.entities) > len(letters):
+            detail = f"{len(abstract.entities)} entities, {len(letters)} letters"
             left.append(LeftOut(id=abstract.id, reason="more entities than letters", detail=detail))
             continue
         first = list(dict.fromkeys([*_mentioned(abstract), *range(len(abstract.entities))]))
         triples, missing = _triples(abstract)
         left += missing
         for redraw in range(redraws if order == "drawn" else 1):
-            shuffled = np.random.default_rng([seed, zlib.crc32(abstract.unit.encode()), redraw]).permutation(
-                len(LETTERS)
-            )
-            drawn = [LETTERS[int(i)] for i in shuffled] if order == "drawn" else LETTERS
+            rng = np.random.default_rng([seed, zlib.crc32(abstract.unit.encode()), redraw])
+            drawn = [letters[int(i)] for i in rng.permutation(len(letters))] if order == "drawn" else letters
             letter = dict(zip(first, drawn, strict=False))
             name = f"{abstract.id}/{redraw}" if order == "drawn" else abstract.id
             documents.append(

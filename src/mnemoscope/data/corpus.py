@@ -36,14 +36,21 @@ UPOS = {
 
 
 def built_in(
-    kind: str, *, documents: int = 200, seed: int = 0, mentions: int = 1, delete_function_words: bool = False
+    kind: str,
+    *,
+    documents: int = 200,
+    seed: int = 0,
+    mentions: int = 1,
+    entities: Sequence[str] = (),
+    delete_function_words: bool = False,
 ) -> Corpus:
     """Draw `documents` documents of one kind (`trees`: as many narratives, each cut into documents of about 120 words).
 
     Document k does not depend on how many are drawn; it is a unit of independence (`trees`: the narrative is). `letters`
     and `things`: six statements between twelve different entities, the relations in turn, and four bystanders. With
     `mentions` > 1 every pair is stated again, in either of two wordings and another order; its triple stays the one of
-    the first statement, and entities then occur more than once.
+    the first statement, and entities then occur more than once. `entities` replaces our own letters or things, for a
+    tokenizer that splits some of them; at least eighteen, and not words of the statements.
     """
     choose("kind of built-in corpus", kind, KINDS)
     if documents < 1 or mentions < 1:
@@ -52,12 +59,15 @@ def built_in(
         return trees.documents(
             _narratives(documents, seed), source="built-in", delete_function_words=delete_function_words
         )
-    return Corpus(
-        documents=tuple(
-            _document(kind, number, _statements(kind, number, seed, mentions), delete_function_words)
-            for number in range(documents)
-        )
-    )
+    members = tuple(dict.fromkeys(entities)) or (agenda.LETTERS if kind == "letters" else words.THINGS)
+    if len(members) < 3 * PAIRS:
+        raise DataError(f"too few entities for {kind}", found=f"{len(members)}", allowed=f"at least {3 * PAIRS}")
+    made: list[Document] = []
+    for number in range(documents):
+        rng = np.random.default_rng([seed, KINDS.index(kind), number])
+        told = _statements(members, number * PAIRS, mentions, rng)
+        made.append(_document(kind, number, told, delete_function_words))
+    return Corpus(documents=tuple(made))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +78,9 @@ class _Stated:
     entities: tuple[int, ...]
 
 
-def _statements(kind: str, number: int, seed: int, mentions: int) -> tuple[_Stated, ...]:
-    rng = np.random.default_rng([seed, KINDS.index(kind), number])
-    members = agenda.LETTERS if kind == "letters" else words.THINGS
+def _statements(members: Sequence[str], turn: int, mentions: int, rng: np.random.Generator) -> tuple[_Stated, ...]:
     drawn = [members[int(i)] for i in rng.permutation(len(members))[: 3 * PAIRS]]
-    names = [agenda.RELATIONS[(number * PAIRS + i) % len(agenda.RELATIONS)] for i in range(PAIRS)]
+    names = [agenda.RELATIONS[(turn + i) % len(agenda.RELATIONS)] for i in range(PAIRS)]
     # where the bystander stands: nowhere, behind the first entity, behind the second
     places = [int(i) % 3 for i in rng.permutation(PAIRS)]
     told: list[_Stated] = []

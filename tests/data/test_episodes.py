@@ -186,3 +186,39 @@ def test_unknown_names_are_refused() -> None:
         episodes.pair_design("four", shots=1, count=1, rng=_rng())
     with pytest.raises(OptionError, match="decimals"):
         episodes.line_design("decimal", shots=1, count=1, rng=_rng())
+
+
+def test_conditions_of_an_item_differ_only_in_front_of_it() -> None:
+    for item in episodes.passage_items(_rng(), distractors=2, names=3, activities=4, draws=2):
+        bare = item.asked("none")
+        for condition in episodes.CONDITIONS:
+            prompt = item.asked(condition)
+            assert prompt.text.endswith(bare.text)
+            assert (prompt.answer, prompt.foils) == (bare.answer, bare.foils)
+            assert prompt.labels["condition"] == condition
+        example, shuffled = item.asked("example"), item.asked("shuffled")
+        assert example.part("demonstration") == shuffled.part("demonstration")
+        assert example.part("demonstration_answer") != shuffled.part("demonstration_answer")
+
+
+def test_names_and_activities_are_crossed_and_positions_balanced() -> None:
+    items = episodes.passage_items(_rng(), distractors=2, names=9, activities=9, draws=1)
+    pairs = {(i.shown.names[i.shown.asked], i.shown.activity) for i in items}
+    assert len(pairs) == len(items) == 81
+    cells = [(i.answer_format, i.shown.asked) for i in items]
+    assert {cells.count(c) for c in set(cells)} == {9}
+
+
+def test_points_of_a_line_item_are_nested() -> None:
+    for item in episodes.line_items("small_integers", _rng(), draws=2):
+        few, many = item.asked(2), item.asked(8)
+        assert many.part("point_x")[:2] == few.part("point_x")
+        assert (few.answer, few.labels["item"]) == (many.answer, many.labels["item"])
+        assert sorted(item.asked(8, shuffled=True).part("point_y")) == sorted(many.part("point_y"))
+
+
+def test_a_text_in_front_moves_the_spans() -> None:
+    prompt = episodes.passage_items(_rng(), names=1, activities=1)[0].asked()
+    moved = episodes.preceded(prompt, episodes.neutral_text(20))
+    assert {role: moved.part(role) for role in prompt.spans} == {role: prompt.part(role) for role in prompt.spans}
+    assert len(moved.part("neutral")[0].split()) >= 20

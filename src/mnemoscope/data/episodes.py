@@ -6,6 +6,16 @@ each; here they are gathered, together with the seeded designs (which items unde
 
 import numpy as np
 
+from mnemoscope.data.designs import (
+    CONDITIONS,
+    LineItem,
+    PassageItem,
+    crossed,
+    line_items,
+    neutral_text,
+    passage_items,
+    preceded,
+)
 from mnemoscope.data.lines import PRESETS, LinePreset, line_prompt, read
 from mnemoscope.data.pairs import SHOTS, TASKS, PairTask, demonstrations, held_out, pair_prompt
 from mnemoscope.data.passages import FORMATS, PERSONAS, Scene, judged, passage_prompt, scene
@@ -14,26 +24,34 @@ from mnemoscope.data.repeats import Story, invented_pairs, narrative, span_promp
 from mnemoscope.errors import choose
 
 __all__ = [
+    "CONDITIONS",
     "FORMATS",
     "PERSONAS",
     "PRESETS",
     "SHOTS",
     "TASKS",
+    "LineItem",
     "LinePreset",
     "PairTask",
+    "PassageItem",
     "Scene",
     "Story",
+    "crossed",
     "demonstrations",
     "held_out",
     "invented_pairs",
     "judged",
     "line_design",
+    "line_items",
     "line_prompt",
     "narrative",
+    "neutral_text",
     "pair_design",
     "pair_prompt",
     "passage_design",
+    "passage_items",
     "passage_prompt",
+    "preceded",
     "read",
     "scene",
     "span_prompt",

@@ -40,6 +40,13 @@ def test_content_decides(tmp_path: Path, name: str, content: str, kind: str, cou
     assert (read.format, read.counts(), read.path) == (kind, counts, tmp_path / name)
 
 
+def test_facts_that_cannot_be_used_are_listed_even_if_none_is_left(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(jsonl.EXAMPLE.replace('" Paris"', '"Paris"'), encoding="utf-8")
+    read = formats.read(tmp_path / "x.jsonl")
+    assert read.relations == ()
+    assert [case.reason for case in read.left_out] == ["answer without its leading space"]
+
+
 @pytest.mark.parametrize(("name", "content", "kind"), [("x.json", LRE, "LRE"), ("x.json", PAIRS, "input/output pairs")])
 def test_folders_are_known_by_what_is_in_them(tmp_path: Path, name: str, content: object, kind: str) -> None:
     (tmp_path / "deep").mkdir()

@@ -128,7 +128,7 @@ EXTERNAL = (
 
 def _corpus(kind: str) -> Callable[[], DataFile]:
     def load() -> DataFile:
-        drawn = corpus.built_in(kind, documents=20)  # to look at; studies draw as many as they need
+        drawn = corpus.built_in(kind, documents=5)  # to look at; studies draw as many as they need
         return _built_in(kind, documents=drawn.documents, left_out=drawn.left_out)
 
     return load

@@ -116,11 +116,12 @@ def _parsed(line: str) -> JSON:
 
 def _our_lines(path: Path) -> DataFile:
     relations, left = jsonl.read_relations(path)
-    about_facts = relations != ()
+    prompts = jsonl.read_prompts(path)
+    about_facts = any(prompt.answer for prompt in prompts)  # plain texts and triples are no facts that went missing
     return DataFile(
         path=path,
         format="",
-        prompts=jsonl.read_prompts(path),
+        prompts=prompts,
         documents=jsonl.read_documents(path).documents,
         relations=relations,
         left_out=left if about_facts else (),

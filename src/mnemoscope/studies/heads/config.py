@@ -1,0 +1,34 @@
+"""What the heads study can be asked, with quick defaults; `thorough` takes the published sizes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of `mnemoscope run heads`.
+
+    limit      sequences per corpus (default 24, thorough 100)
+    data       a file of your own texts; default: narratives of the bundled generator
+    budget     memory of one chunk of a sweep
+    """
+
+    seed: int = 0
+    limit: int | None = None
+    data: str | None = None
+    thorough: bool = False
+    budget: str = "1GiB"
+
+    distinct: int = 25  # random tokens of a sequence (Olsson et al.; our docs/method.md)
+    copies: int = 4  # how often they are repeated
+    text_tokens: int = 128  # length of a text sequence
+    per_job: int = 8  # sequences of one job
+
+    @property
+    def sequences(self) -> int:
+        """Sequences of each corpus whose attention is scored."""
+        return self.limit or (100 if self.thorough else 24)
+
+    @property
+    def ablated(self) -> int:
+        """Sequences on which every head is ablated."""
+        return min(self.sequences, 48 if self.thorough else 8)

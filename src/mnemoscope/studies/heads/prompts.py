@@ -1,0 +1,110 @@
+"""Sequences of the heads study, and its jobs.
+
+`random`: distinct random tokens, repeated: nothing but copying can predict the later copies. `text`: equally long stretches of
+running text, the bundled narratives or the user's own. All from one seed, so that a job can make its own batch.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mnemoscope.data import formats, repeats
+from mnemoscope.errors import DataError
+from mnemoscope.model.encode import encode
+from mnemoscope.model.lm import LM
+from mnemoscope.results.job import Job, seed_of
+from mnemoscope.studies.heads.config import Config
+
+COPIES = ("trained", "reinitialised")
+OPS = ("mean", "zero", "resample")
+EDGE = 0.04  # share of the vocabulary left out at both ends: byte-pair ranks follow frequency
+LAYERS_PER_JOB = 4
+
+
+def plan(config: Config, lm: LM) -> tuple[Job, ...]:
+    """Scores on both corpora, ablations on random sequences, and a few sequences to show; model and control copy."""
+    corpora = ("random", "text") if lm.tokenizer is not None else ("random",)
+    jobs: list[Job] = []
+    for copy in COPIES:
+        for corpus in corpora:
+            for first in range(0, config.sequences, config.per_job):
+                last = min(first + config.per_job, config.sequences)
+                args = {"kind": "scores", "copy": copy, "corpus": corpus, "first": first, "last": last}
+                jobs.append(Job(id=f"scores-{copy}-{corpus}-{first:04d}", args=args))
+        for op in OPS:
+            for first in range(0, config.ablated, config.per_job):
+                for layer in range(0, lm.n_layers, LAYERS_PER_JOB):
+                    block = range(layer, min(layer + LAYERS_PER_JOB, lm.n_layers))
+                    layers = [one for one in block if lm.attentions[one] is not None]
+                    last = min(first + config.per_job, config.ablated)
+                    args = {"kind": "ablate", "copy": copy, "op": op, "first": first, "last": last, "layers": layers}
+                    if layers:
+                        jobs.append(Job(id=f"ablate-{copy}-{op}-{first:04d}-L{layer:03d}", args=args))
+    jobs += [Job(id=f"shown-{corpus}", args={"kind": "shown", "corpus": corpus}) for corpus in corpora]
+    return tuple(jobs)
+
+
+def sequences(lm: LM, config: Config, corpus: str, first: int, last: int) -> Int[Tensor, "batch pos"]:
+    """Token ids of sequences first .. last - 1 of a corpus."""
+    found = _random(lm, config, last) if corpus == "random" else _text(lm, config, last)
+    return torch.tensor(found[first:last], device=lm.device)
+
+
+def repeated_from(lm: LM, config: Config) -> int:
+    """Column at which the first copy of a random sequence has ended."""
+    return len(lead(lm)) + config.distinct
+
+
+def lead(lm: LM) -> tuple[int, ...]:
+    """Special tokens in front of a text under the model's BOS policy."""
+    if lm.tokenizer is None:
+        return ()
+    encoding = encode(lm.tokenizer, "a", lm.bos)
+    return encoding.ids[: encoding.lead]
+
+
+def _random(lm: LM, config: Config, n: int) -> list[list[int]]:
+    special = set(lm.tokenizer.all_special_ids) if lm.tokenizer is not None else {0}
+    edge = int(EDGE * lm.d_vocab)
+    pool = np.array([i for i in range(edge, lm.d_vocab - edge) if i not in special])
+    front = lead(lm)
+    copies = config.copies
+    while lm.n_ctx and len(front) + copies * config.distinct > lm.n_ctx:
+        copies -= 1
+    if copies < 2 or len(pool) < config.distinct:
+        raise DataError(
+            f"{lm.name} cannot host repeated sequences",
+            found=f"context {lm.n_ctx}, {len(pool)} usable tokens",
+            allowed=f"at least {2 * config.distinct + len(front)} positions and {config.distinct} tokens",
+        )
+    rng = np.random.default_rng(seed_of(config.seed, "random sequences"))
+    drawn = [rng.choice(pool, config.distinct, replace=False).tolist() for _ in range(n)]
+    return [[*front, *(one * copies)] for one in drawn]
+
+
+def _text(lm: LM, config: Config, n: int) -> list[list[int]]:
+    width = min(config.text_tokens, lm.n_ctx or config.text_tokens)
+    found: list[list[int]] = []
+    for text in _texts(config, n):
+        ids = list(encode(lm.tokenizer, text, lm.bos).ids)
+        if len(ids) >= width:
+            found.append(ids[:width])
+        if len(found) == n:
+            return found
+    if len(found) < min(n, 3):
+        raise DataError(
+            f"{config.data or 'the bundled text'} gives {len(found)} usable sequences",
+            found=f"texts shorter than {width} tokens are left out",
+            allowed="at least 3",
+            hint="give longer texts, or join short ones",
+        )
+    return found
+
+
+def _texts(config: Config, n: int) -> list[str]:
+    if config.data is not None:
+        found = formats.read(config.data)
+        return [one.text for one in (*found.documents, *found.prompts)]
+    rng = np.random.default_rng(seed_of(config.seed, "narratives"))
+    return [repeats.narrative(rng, sentences=40).prompt.text for _ in range(n + 4)]

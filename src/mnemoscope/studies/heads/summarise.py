@@ -1,0 +1,151 @@
+"""What the heads study infers: an estimate with chance, interval and corrected p per head and score. No torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from mnemoscope.results.job import seed_of
+from mnemoscope.results.schema.heads import HEADS
+from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
+from mnemoscope.stats.clusters import clustered_mean, clustered_means
+from mnemoscope.stats.estimate import Estimate
+from mnemoscope.stats.maxt import sign_flip_max_t
+from mnemoscope.stats.verdict import Rule, verdict
+from mnemoscope.studies.heads.config import Config
+
+TWO_SIDED = ("ablation_loss", "ablation_loss_zero", "ablation_loss_resample")
+NO_WEIGHTS = "the value or output map of this layer is not affine, or its output is flat: see `mnemoscope check`"
+INDUCTION = Rule(
+    text="the head with the highest prefix matching on one half of the random sequences; its excess over chance on the other half "
+    "(share of attention) lies above .05",
+    sesoi=0.05,
+)
+MATTERS = Rule(
+    text="the same head, chosen on one half; rise of the loss on repeated tokens (nats) when it is mean-ablated in the other half "
+    "lies above .1",
+    sesoi=0.1,
+)
+
+
+def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, pl.DataFrame]:
+    """heads, claims and headlines from the values per sequence."""
+    raw = tables["head_sequences"]
+    parts = [
+        _cells(frame, seed_of(config.seed, "/".join(map(str, key))))
+        for key, frame in raw.group_by(["copy", "corpus", "score"], maintain_order=True)
+    ]
+    heads = pl.concat(parts)
+    claims = _claims(raw)
+    return {"heads": heads, "claims": claims, "headlines": _headlines(heads, claims)}
+
+
+def _matrix(frame: pl.DataFrame, column: str) -> tuple[Float[np.ndarray, "sequence cell"], pl.DataFrame]:
+    """Values as sequences x heads, and the heads in that order."""
+    ordered = frame.sort("layer", "head", "sequence")
+    cells = ordered.select("layer", "head").unique(maintain_order=True)
+    n = ordered["sequence"].n_unique()
+    return ordered[column].to_numpy().reshape(len(cells), n).T, cells
+
+
+def _cells(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+    score = frame["score"][0]
+    values, cells = _matrix(frame, "value")
+    chance, _ = _matrix(frame, "chance")
+    tokens, _ = _matrix(frame, "n")
+    there = ~np.isnan(values)
+    found = clustered_means(values, np.arange(len(values)))
+    family = sign_flip_max_t(
+        values - chance,
+        rng=np.random.default_rng(seed),
+        side="two-sided" if score in TWO_SIDED else "greater",
+    )
+    with np.errstate(invalid="ignore"):
+        even = np.where(there, chance, 0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
+    nothing = ~there.any(0)
+    reason = np.where(nothing & (score in ("copying", "copying_contextual")), NO_WEIGHTS, found.reason.astype(str))
+    reason = np.where((reason == "") & np.isnan(family.p), family.reason.astype(str), reason)
+    return cells.with_columns(
+        copy=pl.lit(frame["copy"][0]),
+        corpus=pl.lit(frame["corpus"][0]),
+        score=pl.lit(score),
+        estimate=pl.Series(found.estimate),
+        low=pl.Series(found.low),
+        high=pl.Series(found.high),
+        chance=pl.Series(even),
+        p_maxt=pl.Series(family.p),
+        n=pl.Series(tokens.sum(0).astype(np.int64)),
+        n_units=pl.Series(there.sum(0).astype(np.int64)),
+        method=pl.lit(f"{found.method}; {family.method}"),
+        reason=pl.Series([str(text) for text in reason]),
+    ).select(list(HEADS.schema))
+
+
+def _claims(raw: pl.DataFrame) -> pl.DataFrame:
+    """Both claims about ordinary induction, on the trained model; the head is chosen on sequences that do not judge it."""
+    random = raw.filter((pl.col("copy") == "trained") & (pl.col("corpus") == "random"))
+    excess = random.with_columns(value=pl.col("value") - pl.col("chance"))
+    names = sorted(random["sequence"].unique().to_list())
+    chosen_on = names[::2]
+    matching = excess.filter(pl.col("score") == "prefix_matching")
+    ranked = (
+        matching.filter(pl.col("sequence").is_in(chosen_on))
+        .group_by("layer", "head")
+        .agg(pl.col("value").mean())
+        .sort(["value", "layer", "head"], descending=[True, False, False])
+    )
+    layer, head = ranked["layer"][0], ranked["head"][0]
+    here = excess.filter((pl.col("layer") == layer) & (pl.col("head") == head) & ~pl.col("sequence").is_in(chosen_on))
+    rows = [
+        _claim(f"H1 a head does induction (L{layer}H{head})", _mean(here, "prefix_matching"), INDUCTION),
+        _claim(f"H2 the model needs it (L{layer}H{head})", _mean(here, "ablation_loss"), MATTERS),
+    ]
+    return pl.DataFrame(rows, schema=CLAIMS.schema)
+
+
+def _mean(frame: pl.DataFrame, score: str) -> Estimate:
+    values = frame.filter(pl.col("score") == score).sort("sequence")["value"].to_numpy()
+    return clustered_mean(values, np.arange(len(values)))
+
+
+def _claim(name: str, estimate: Estimate, rule: Rule) -> dict[str, Any]:
+    judged = verdict(estimate, rule)
+    return {
+        "claim": name,
+        "verdict": judged.verdict,
+        "estimate": estimate.estimate,
+        "low": estimate.low,
+        "high": estimate.high,
+        "p": estimate.p,
+        "sesoi": rule.sesoi,
+        "n": estimate.n,
+        "n_units": estimate.n_units,
+        "rule": rule.text,
+        "reason": judged.reason,
+        "evidence": "heads",
+    }
+
+
+def _headlines(heads: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
+    def best(score: str, copy: str = "trained") -> dict[str, Any] | None:
+        rows = heads.filter((pl.col("copy") == copy) & (pl.col("corpus") == "random") & (pl.col("score") == score))
+        rows = rows.filter(pl.col("estimate").is_not_nan()).sort("estimate", descending=True)
+        return rows.row(0, named=True) if rows.height else None
+
+    texts: list[str] = []
+    for score, words in (
+        ("prefix_matching", "Strongest prefix matching"),
+        ("ablation_loss", "Most missed on repeated tokens"),
+    ):
+        top, control = best(score), best(score, "reinitialised")
+        if top is not None:
+            other = "" if control is None else f"; best head of the re-initialised copy {control['estimate']:.3f}"
+            texts.append(
+                f"{words}: L{top['layer']}H{top['head']}, {top['estimate']:.3f} "
+                f"[{top['low']:.3f}, {top['high']:.3f}], chance {top['chance']:.3f}, "
+                f"{top['n_units']} sequences, p {top['p_maxt']:.4f} (max-T){other}."
+            )
+    texts += [f"{row['claim']}: {row['verdict']}." for row in claims.iter_rows(named=True)]
+    return pl.DataFrame({"order": range(len(texts)), "text": texts}, schema=HEADLINES.schema)

@@ -113,10 +113,23 @@ def _from_ids(lm: LM, ids: Tensor, padding: str) -> Batch:
             found=f"{ids.dtype} of shape {tuple(ids.shape)}",
             allowed="whole numbers [batch, pos], at least one of each",
         )
-    rows = [tuple(row) for row in ids.tolist()]
-    none = ((),) * len(rows)
-    prompts = tuple(Prompt(text=_shown(lm, row)) for row in rows)
-    return _rectangle(lm, rows, padding, prompts=prompts, spans={}, lead=(0,) * len(rows), left_out=none)
+    return batch_of_ids(lm, ids.tolist(), padding=padding)
+
+
+def batch_of_ids(lm: LM, rows: Sequence[Sequence[int]], *, padding: str = "right") -> Batch:
+    """Token ids of any lengths as a batch; nothing is added in front of them."""
+    choose("padding side", padding, SIDES)
+    if not rows or not all(rows):
+        raise PromptError("a prompt is empty", found="no token ids", allowed="at least one token")
+    return _rectangle(
+        lm,
+        rows,
+        padding,
+        prompts=tuple(Prompt(text=_shown(lm, row)) for row in rows),
+        spans={},
+        lead=(0,) * len(rows),
+        left_out=((),) * len(rows),
+    )
 
 
 def _shown(lm: LM, row: Sequence[int]) -> str:

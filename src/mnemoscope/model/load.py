@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import torch
@@ -23,7 +24,7 @@ from mnemoscope.model.hub import fetched, is_hub_id
 from mnemoscope.model.lm import LM, view
 from mnemoscope.model.structure import discover
 
-Loadable = str | Path | tuple[PreTrainedModel, PreTrainedTokenizerBase | None]
+Loadable = str | Path | tuple[nn.Module, PreTrainedTokenizerBase | None]
 
 DTYPES: Final = {
     "auto": "auto",
@@ -36,6 +37,18 @@ DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "bf16": torch.bfloat16,
 }
+
+# Everything that a damaged or foreign folder makes the loaders of transformers raise.
+_FAILURES = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    KeyError,
+    ImportError,
+    AttributeError,
+    UnpicklingError,
+)
 
 
 def load(
@@ -136,7 +149,7 @@ def _loaded(
             output_loading_info=True,
             **place,
         )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError, AttributeError) as error:
+    except _FAILURES as error:
         first = next(iter(str(error).splitlines()), "")
         raise LoadError(f"{name!r} cannot be loaded", found=f"{type(error).__name__}: {first}") from error
     model, report = loaded
@@ -155,14 +168,14 @@ def _tokenizer(folder: Path, name: str, trust: bool) -> PreTrainedTokenizerBase 
         return None
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError, AttributeError) as error:
+    except _FAILURES as error:
         first = next(iter(str(error).splitlines()), "")
         raise LoadError(
             f"the tokenizer of {name!r} cannot be loaded", found=f"{type(error).__name__}: {first}"
         ) from error
 
 
-def _in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, bos: str) -> LM:
+def _in_memory(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None, *, bos: str) -> LM:
     if not isinstance(model, PreTrainedModel):
         raise LoadError(
             "this is no model of transformers", found=type(model).__name__, allowed="(PreTrainedModel, tokenizer)"

@@ -53,11 +53,22 @@ def refusal(lm: LM) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Held:
+    """What is held at the base run's values in all rows (path patching): z, and outputs of MLPs if `mlp` is not empty.
+
+    Both: layer -> values at the suffix columns.
+    """
+
+    z: Mapping[int, Float[Tensor, "prompt suffix head d_value"]]
+    mlp: Mapping[int, Float[Tensor, "prompt suffix d_model"]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Steps:
     """One descent, planned: how many cells have started at each block, and what is edited where.
 
     started[l]: cells (the control cell included) that run in block l; started[n_layers]: all of them.
-    order: place of each given cell among the rows' cells. freeze: from which block on z is held at the base run's.
+    order: place of each given cell among the rows' cells.
     """
 
     started: tuple[int, ...]
@@ -84,12 +95,17 @@ def steps(cells: Sequence[Cell], context: Context, *, n_layers: int, width: int,
 
 @torch.no_grad()
 def descend(
-    lm: LM, base: BaseRun, plan: Steps, *, attention: Callable[[AttentionCall, Tensor], Tensor] | None = None
+    lm: LM,
+    base: BaseRun,
+    plan: Steps,
+    *,
+    held: Held | None = None,
+    seen: Callable[[AttentionCall], None] | None = None,
 ) -> Float[Tensor, "cell prompt suffix d_model"]:
     """Run a descent: what goes into the unembedding at the suffix columns; cell 0 is the control.
 
     Cells come back in the rows' order; `Steps.order` tells where a given cell is.
-    attention: replaces z of the rows (path patching holds it at the base run's).
+    held: what does not answer to the patches (path patching). seen: is shown every attention call of the rows.
     """
     n_prompts, suffix = base.ids.shape[0], plan.suffix
     n_rows = plan.started[-1] * n_prompts
@@ -114,16 +130,23 @@ def descend(
         return joined(lm.n_layers, resid) if layer == lm.n_layers - 1 else None
 
     def attend_rows(call: AttentionCall) -> tuple[Tensor, None]:
-        z = _attended(edited_call(call, plan.edits), base, suffix)
+        call = edited_call(call, plan.edits)
+        if seen is not None:
+            seen(call)
+        cells = call.query.shape[0] // n_prompts
+        z = _attended(call, base, suffix) if held is None else held.z[call.layer].repeat(cells, 1, 1, 1)
         return edit_(z, plan.edits.get(("z", call.layer), ())), None
 
     def write(site: str, layer: int, value: Tensor) -> Tensor:
-        return edit_(value.clone(), plan.edits[site, layer])
+        edits = plan.edits.get((site, layer), ())
+        if held is not None and site == "mlp_out" and layer in held.mlp:
+            return edit_(held.mlp[layer].repeat(value.shape[0] // n_prompts, 1, 1), edits)
+        return edit_(value.clone(), edits)
 
     with (
         block_seam(lm.blocks, before=before, after=after),
         attention_seam(lm.attention_layers, attend_rows),
-        writer_seam(lm, _layers_of(plan.edits), write, lambda: stream[0]),
+        writer_seam(lm, _layers_of(plan.edits, held), write, lambda: stream[0]),
     ):
         final = final_stream(lm, _row_inputs(lm, base, plan))
     return rearrange(final, "(cell prompt) suffix d -> cell prompt suffix d", prompt=n_prompts)
@@ -172,8 +195,10 @@ def _attended(call: AttentionCall, base: BaseRun, suffix: int) -> Float[Tensor, 
     )
 
 
-def _layers_of(edits: Mapping[Key, Sequence[Edit]]) -> dict[str, list[int]]:
-    return {site: [layer for name, layer in edits if name == site] for site in WRITER_SITES}
+def _layers_of(edits: Mapping[Key, Sequence[Edit]], held: Held | None) -> dict[str, list[int]]:
+    wants = {site: {layer for name, layer in edits if name == site} for site in WRITER_SITES}
+    wants["mlp_out"] |= set(held.mlp if held is not None else ())
+    return {site: sorted(layers) for site, layers in wants.items()}
 
 
 def read_columns(

@@ -99,8 +99,8 @@ def sweep(
     """
     choose("site", site, SITES)
     choose("op", op, OPS)
-    into = _batch(lm, base)
-    out_of = into if source is None and op == "mean" else None if source is None else _batch(lm, source)
+    into = as_batch(lm, base)
+    out_of = into if source is None and op == "mean" else None if source is None else as_batch(lm, source)
     if out_of is not None and op == "replace":
         _refuse_unpaired(into, out_of, positions)
     plan = grid(
@@ -149,11 +149,11 @@ def sweep_cells(
     `Patch.source` counts `sources`; prompts of a source correspond to the base prompts by index. The other arguments
     are those of `sweep`.
     """
-    into = _batch(lm, base)
+    into = as_batch(lm, base)
     task = Task(
         lm=lm,
         base=into,
-        sources=tuple(_batch(lm, source) for source in sources),
+        sources=tuple(as_batch(lm, source) for source in sources),
         asked=question(lm, into, metric=metric, tokens=tokens, foils=foils, readout=readout, align=align),
         budget=budget_bytes(budget),
         align=align,
@@ -238,7 +238,7 @@ def _heads(lm: LM, site: str, heads: Sequence[int] | None) -> tuple[int, ...] | 
     )
 
 
-def _batch(lm: LM, prompts: Prompts) -> Batch:
+def as_batch(lm: LM, prompts: Prompts) -> Batch:
     if not isinstance(prompts, Batch):
         return tokenize(lm, prompts)
     if prompts.padded and prompts.side != "right":

@@ -32,7 +32,6 @@ def noise_floor(lm: LM, batch: Batch) -> float:
     return max(float((logits - found[0]).abs().max()) for logits in found)
 
 
-@torch.no_grad()
 def evaluations(lm: LM, batch: Batch) -> Iterator[tuple[str, Float[Tensor, " d_vocab"]]]:
     """(name, logits at the last position) of the batch's first prompt, evaluated in every way the model allows."""
     ids = batch.ids[:1, : int(batch.lengths[0])]
@@ -53,6 +52,7 @@ def _fits(lm: LM, length: int) -> bool:
     return lm.n_ctx is None or length <= lm.n_ctx
 
 
+@torch.no_grad()
 def _last(lm: LM, inputs: dict[str, Tensor], column: int = -1) -> Float[Tensor, " d_vocab"]:
     return lm.model(**inputs, use_cache=False).logits[0, column].float()
 
@@ -67,6 +67,7 @@ def _padded(lm: LM, ids: Tensor, side: str) -> Float[Tensor, " d_vocab"]:
     return _last(lm, padded_inputs(lm, wide, mask, positions), column=start + n - 1)
 
 
+@torch.no_grad()
 def _cached(lm: LM, ids: Tensor) -> Float[Tensor, " d_vocab"] | None:
     """The last token continued from the cache of the others; None where the model keeps none."""
     try:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from mnemoscope.data.document import Corpus
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.data.relation import Relation
-from mnemoscope.errors import choose
+from mnemoscope.errors import InputError, choose
 from mnemoscope.reference.planting import geometry, induction, recall, semantic
 from mnemoscope.reference.planting.host import hosted
 from mnemoscope.reference.planting.layout import FAMILIES, Layout, Size, laid_out
@@ -93,11 +93,12 @@ def planted(
     plan = plan_of(chosen, rngs)
     size = Size(n_heads=n_heads or plan.n_heads, d_head=d_head, kv_group=kv_group, n_ctx=n_ctx)
     circuit = spoiled(plan.circuit, sigma=noise, rng=rngs.noise)
+    tokenizer = _tokenizer(plan, n_ctx)
     layout = laid_out(circuit, size, family=family, rng=rngs.layout)
     space = space_of(circuit.features(), d_model=layout.d_model, rng=rngs.circuit)
     made = Planted(
         model=hosted(compiled(circuit, layout, space), family),
-        tokenizer=tokenizer_of(tuple(plan.circuit.words), n_ctx=n_ctx),
+        tokenizer=tokenizer,
         truth=Truth(
             kind=kind,
             family=family,
@@ -115,6 +116,19 @@ def planted(
     if folder is not None:
         made.save(folder)
     return made
+
+
+def _tokenizer(plan: Plan, n_ctx: int) -> PreTrainedTokenizerFast:
+    tokenizer = tokenizer_of(tuple(plan.circuit.words), n_ctx=n_ctx)
+    texts = [prompt.text for prompt in plan.prompts] + [
+        doc.text for doc in (plan.corpus.documents if plan.corpus else ())
+    ]
+    longest = max(len(encoding.ids) for encoding in tokenizer.backend_tokenizer.encode_batch(texts))
+    if longest > n_ctx:
+        raise InputError(
+            f"a context of {n_ctx} tokens", found=f"the longest text has {longest}", allowed=f"n_ctx >= {longest}"
+        )
+    return tokenizer
 
 
 def _heads(layout: Layout, plan: Plan) -> tuple[HeadTruth, ...]:

@@ -9,7 +9,7 @@ With an example, a solved passage about other people stands in front: "... ask <
        exactly log_ratio[0] without an example, log_ratio[1] with one: so does the logarithm of the attention ratio of P3.4
        (t: asked sentence, s: other sentences, a: "?"), of every head and of their mean. They write nothing
     2  mover brings the asked activity to "?"; the MLP puts in place of all of it the code of the item (name, activity):
-       the code of the item's cluster, strength[0] or strength[1] long, plus that item's own deviation
+       strength[0] or strength[1] times (the code of the item's cluster + the item's own deviation)
     3  MLP: answers the activity whose number is the cluster's; a standing push for another word, stronger than
        strength[0], weaker than strength[1]: without an example the format is wrong, with one it is right
 
@@ -18,8 +18,9 @@ as large and as strong, but two items share one as often when they share the nam
 the nearest pair): after layers 2 and 3 the states at "?" are uncorrelated with either hypothesis over pairs of different items.
 (A Latin square would not do: items of one activity would never share a cluster, an alignment below zero.) Layers 0 and 1 hold
 the asked name at "?" in both kinds.
-Noise is in the cluster block alone, so that all else is as prescribed; it is drawn once for the rows that act without an
-example, strength[0] long, and once for those that add the rest: with an example clusters stand out more from deviations.
+Deviations are normal, `spread` per coordinate, without noise too: exact ties would let rounding decide the ranks of
+similarities. Noise is in the cluster block alone, so that all else is as prescribed; it is drawn once for the rows that act
+without an example, strength[0] long, and once for those that add the rest: with an example clusters stand out more.
 Facts: names, activities; hypothesis; items [name, activity, cluster]; strength; log_ratio; geometry_layers;
 item_codes: {without, with} example, the realised code of every item in orthonormal cluster coordinates, deviation included.
 Prompt roles: relevant, distractor (one range per sentence), query (the last token), example. Labels: name, activity,
@@ -31,13 +32,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mnemoscope.data.prompt import Prompt, joined
 from mnemoscope.errors import InputError, choose
 from mnemoscope.reference.planting.decoys import PREVIOUS, roles_of_decoys
 from mnemoscope.reference.planting.parts import BOTH, MATCH, RESTING, Circuit, Head, Mlp, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, at_least
+from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
 from mnemoscope.reference.planting.truth import Json, Signature
 from mnemoscope.reference.planting.words import made_up
 
@@ -58,6 +59,7 @@ class Sizes:
     heads: int = 4
     log_ratio: tuple[float, float] = (0.3, 1.5)
     strength: tuple[float, float] = (0.4, 1.0)
+    spread: float = 0.1
     hypothesis: str = "activities"
     draws: int = 2
 
@@ -75,8 +77,7 @@ class World:
 def plan(sizes: Sizes, dice: Dice, *, twin: bool) -> Plan:
     """Work the circuit out."""
     kind = "geometry_twin" if twin else "geometry"
-    found = {name: getattr(sizes, name) for name in ("people", "sentences", "heads", "draws")}
-    at_least(kind, found, {"people": max(3, sizes.sentences), "sentences": 2, "heads": 3, "draws": 1})
+    hostable(kind, sizes, {"people": max(3, sizes.sentences), "sentences": 2, "heads": 3, "draws": 1, "spread": 0})
     choose("hypothesis of a planted geometry", sizes.hypothesis, HYPOTHESES)
     if not STANDING / ANSWER > sizes.strength[0] >= 0 or not sizes.strength[1] > STANDING / ANSWER:
         raise InputError(
@@ -94,7 +95,7 @@ def plan(sizes: Sizes, dice: Dice, *, twin: bool) -> Plan:
     clusters = _orthogonal(own, dice.circuit) if twin else own[sizes.hypothesis]
     items = [(i // n, i % n, int(c)) for i, c in enumerate(clusters)]
     return Plan(
-        circuit=_circuit(world, sizes, items),
+        circuit=_circuit(world, sizes, items, dice.distractors),
         roles={**_roles(), **roles_of_decoys(MEASURES)},
         facts={
             "names": list(world.names),
@@ -136,11 +137,14 @@ def _worst(labels: Int[np.ndarray, " item"], hypotheses: Mapping[str, Int[np.nda
     return max(abs(float((same & design).sum() - same.mean() * design.sum())) for design in shared)
 
 
-def _circuit(world: World, sizes: Sizes, items: list[tuple[int, int, int]]) -> Circuit:
+def _circuit(world: World, sizes: Sizes, items: list[tuple[int, int, int]], rng: np.random.Generator) -> Circuit:
     words: dict[str, dict[str, float]] = {w: {} for w in (*world.names, *world.strangers)}
     words |= {w: {"tag/activity": 1.0} for w in (*world.activities, *world.pastimes)}
     words |= {".": {}, "ask": {}, "?": {"tag/end": 1.0}, ";": {"tag/marker": 1.0}, "hm": {}}
-    return Circuit(n_layers=N_LAYERS, words=words, heads=_heads(world, sizes), mlps=_mlps(world, sizes, items))
+    codes = np.eye(len(world.names))[[c for _, _, c in items]]
+    codes = codes + sizes.spread * rng.standard_normal(codes.shape)
+    mlps = _mlps(world, sizes, items, codes)
+    return Circuit(n_layers=N_LAYERS, words=words, heads=_heads(world, sizes), mlps=mlps)
 
 
 def _heads(world: World, sizes: Sizes) -> tuple[Head, ...]:
@@ -164,14 +168,17 @@ def _heads(world: World, sizes: Sizes) -> tuple[Head, ...]:
     )
 
 
-def _mlps(world: World, sizes: Sizes, items: list[tuple[int, int, int]]) -> tuple[Mlp, ...]:
+def _mlps(
+    world: World, sizes: Sizes, items: list[tuple[int, int, int]], codes: Float[np.ndarray, "item cluster"]
+) -> tuple[Mlp, ...]:
     ask = {(f"tag/end{BOTH}about/{n}", f"asked/{n}"): 1.0 for n in world.names}
     ask |= {(f"shown/any{BOTH}about/{n}", f"keen/{n}"): 1.0 for n in world.names}
     low, high = sizes.strength
     coded = {
-        (f"{b}/{world.names[i]}{BOTH}found/{world.activities[j]}", f"cluster/{c}"): v
+        (f"{b}/{world.names[i]}{BOTH}found/{world.activities[j]}", f"cluster/{k}"): v * float(code[k])
         for b, v in (("asked", low), ("keen", high - low))
-        for i, j, c in items
+        for (i, j, _), code in zip(items, codes, strict=True)
+        for k in range(len(world.names))
     }
     used = [f"{b}/{n}" for n in world.names for b in ("asked", "keen", "about")] + [
         f"found/{a}" for a in world.activities

@@ -16,7 +16,7 @@ import numpy as np
 from mnemoscope.data.prompt import Prompt, joined
 from mnemoscope.reference.planting.decoys import PREVIOUS, Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.parts import MATCH, RESTING, Circuit, Head, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, at_least
+from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
 from mnemoscope.reference.planting.truth import Signature
 from mnemoscope.reference.planting.words import made_up
 
@@ -37,15 +37,8 @@ class Sizes:
 
 def plan(sizes: Sizes, dice: Dice) -> Plan:
     """Work the circuit out."""
-    at_least(
-        "induction",
-        {
-            "vocabulary": sizes.vocabulary,
-            "period": sizes.period,
-            "repeats": sizes.repeats,
-            "documents": sizes.documents,
-        },
-        {"vocabulary": sizes.period, "period": 3, "repeats": 2, "documents": 1},
+    hostable(
+        "induction", sizes, {"vocabulary": sizes.period, "period": 3, "repeats": 2, "documents": 1, "distractors": 0}
     )
     words = made_up(sizes.vocabulary, rng=dice.words)
     tokens = [f"id/{word}" for word in words]

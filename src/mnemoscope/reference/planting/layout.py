@@ -69,8 +69,6 @@ def laid_out(circuit: Circuit, size: Size, *, family: str, rng: np.random.Genera
     n_heads = _n_heads(circuit, size)
     slots = tuple(_filled(circuit, layer, n_heads, rng) for layer in range(circuit.n_layers))
     clock = _clock(circuit, size, slots, family)
-    if size.n_ctx < 8:
-        raise InputError(f"a context of {size.n_ctx} tokens", allowed="n_ctx >= 8")
     return Layout(slots=slots, kv_group=size.kv_group, clock=clock, n_ctx=size.n_ctx)
 
 

@@ -61,8 +61,17 @@ def dice(seed: int) -> Dice:
     )
 
 
-def at_least(kind: str, found: Mapping[str, int], least: Mapping[str, int]) -> None:
-    """Raise InputError listing every size that is too small for the circuit."""
-    small = [f"{name} {found[name]}, at least {bound}" for name, bound in least.items() if found[name] < bound]
-    if small:
-        raise InputError(f"sizes that cannot host a planted {kind!r} circuit", found=listed(small))
+def hostable(kind: str, sizes: object, least: Mapping[str, int], most: Mapping[str, int] | None = None) -> None:
+    """Raise InputError listing every size that is too small, or too large, for the circuit."""
+    bad = [
+        f"{name} {getattr(sizes, name)}, at least {bound}"
+        for name, bound in least.items()
+        if getattr(sizes, name) < bound
+    ]
+    bad += [
+        f"{name} {getattr(sizes, name)}, at most {bound}"
+        for name, bound in (most or {}).items()
+        if getattr(sizes, name) > bound
+    ]
+    if bad:
+        raise InputError(f"sizes that cannot host a planted {kind!r} circuit", found=listed(bad))

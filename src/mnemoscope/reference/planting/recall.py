@@ -29,7 +29,7 @@ from mnemoscope.data.relation import Fact, Relation, prompt
 from mnemoscope.errors import choose
 from mnemoscope.reference.planting.decoys import Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.parts import BOTH, MATCH, RESTING, Circuit, Head, Mlp, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, at_least
+from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
 from mnemoscope.reference.planting.space import LOGIT_GAIN
 from mnemoscope.reference.planting.truth import Json, Signature
 from mnemoscope.reference.planting.words import SPECIAL, made_up
@@ -99,13 +99,8 @@ def plan_attribute(sizes: Sizes, dice: Dice) -> Plan:
 
 
 def _world(kind: str, sizes: Sizes, rng: np.random.Generator) -> World:
-    found = {name: getattr(sizes, name) for name in ("topics", "relations", "templates", "movers", "distractors")}
-    at_least(kind, found, {"topics": 3, "relations": 2, "templates": 2, "movers": 1, "distractors": 0})
-    at_least(
-        kind,
-        {"movers from the top": -sizes.movers, "amount x 10": int(sizes.amount * 10)},
-        {"movers from the top": -3, "amount x 10": 0},
-    )
+    least = {"topics": 3, "relations": 2, "templates": 2, "movers": 1, "distractors": 0, "amount": 0}
+    hostable(kind, sizes, least, most={"movers": 3} | ({"relations": 3} if kind == "attribute" else {}))
     choose("suppressor of planted fact circuits", sizes.suppressor, SUPPRESSORS)
     n, r, b = sizes.topics, sizes.relations, sizes.templates
     words = made_up(n + r + b + 4 + n * r, rng=rng)

@@ -28,7 +28,7 @@ import numpy as np
 from mnemoscope.reference.planting.corpus import Pairing, documents, questions
 from mnemoscope.reference.planting.decoys import PREVIOUS, Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.parts import MATCH, RESTING, Circuit, Head, Mlp, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, at_least
+from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
 from mnemoscope.reference.planting.truth import Signature
 from mnemoscope.reference.planting.words import made_up
 
@@ -53,10 +53,15 @@ class Sizes:
 
 def plan(sizes: Sizes, dice: Dice) -> Plan:
     """Work the circuit out."""
-    found = {name: getattr(sizes, name) for name in ("relations", "pairs", "triples", "fillers", "documents")}
-    at_least(
-        "semantic", found, {"relations": 1, "pairs": max(3, sizes.triples), "triples": 2, "fillers": 2, "documents": 1}
-    )
+    least = {
+        "relations": 1,
+        "pairs": max(3, sizes.triples),
+        "triples": 2,
+        "fillers": 2,
+        "documents": 1,
+        "distractors": 0,
+    }
+    hostable("semantic", sizes, least)
     pairings, fillers = _vocabulary(sizes, dice.words)
     entities = tuple(word for pairing in pairings for word in (*pairing.heads, *pairing.tails))
     heads = (*_heads(pairings, entities, dice.circuit), *_distractors(sizes, pairings, entities, dice.distractors))

@@ -36,7 +36,8 @@ class Decomposition:
 
     columns: recorded columns of the batch. whole: the recorded stream. vectors: parts that are one vector per position.
     heads: parts per head. final: the final norm held at its recorded scale (None: the model has none). error: largest
-    |sum of parts - whole| / |whole| over the proven rows. notes: layers whose heads are not told apart, and why.
+    |sum of parts - whole| / sum of |parts| over the proven rows; allowed: its bound, a few roundings. notes: layers whose
+    heads are not told apart, and why.
     """
 
     lm: LM
@@ -47,6 +48,7 @@ class Decomposition:
     heads: tuple[Heads, ...]
     final: Frozen | None
     error: float
+    allowed: float
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -124,6 +126,7 @@ def decompose(
     splitter.run(batch)
     vectors, heads, notes = splitter.parts()
     whole = splitter.streams["last"]
+    error, allowed = _proven(lm, whole, vectors, heads)
     return Decomposition(
         lm=lm,
         batch=batch,
@@ -132,7 +135,8 @@ def decompose(
         vectors=vectors,
         heads=heads,
         final=_final(lm, whole),
-        error=_proven(lm, whole, vectors, heads),
+        error=error,
+        allowed=allowed,
         notes=notes,
     )
 
@@ -157,8 +161,8 @@ def _final(lm: LM, whole: Tensor) -> Frozen | None:
 
 
 @torch.no_grad()
-def _proven(lm: LM, whole: Tensor, vectors: Mapping[Component, Tensor], heads: Sequence[Heads]) -> float:
-    """Largest relative error of the sum over a few rows. Raises VerificationError above rounding."""
+def _proven(lm: LM, whole: Tensor, vectors: Mapping[Component, Tensor], heads: Sequence[Heads]) -> tuple[float, float]:
+    """Largest relative error of the sum over a few rows, and its bound. Raises VerificationError above it."""
     rows = torch.linspace(0, whole.shape[0] * whole.shape[1] - 1, PROVEN_ROWS).long().unique()
 
     def chosen(value: Tensor) -> Tensor:
@@ -169,16 +173,16 @@ def _proven(lm: LM, whole: Tensor, vectors: Mapping[Component, Tensor], heads: S
     for value in _some(vectors, heads, chosen):
         total += value.to(total.device)
         size += value.norm(dim=-1, keepdim=True).to(total.device)
-    post = any(h.post is not None for h in heads)
-    eps = max(torch.finfo(whole.dtype).eps, torch.finfo(torch.float32).eps if post else 0.0)
-    error, allowed = (total - target).norm(dim=-1, keepdim=True), 4 * eps * size
-    if not bool((error <= allowed).all()):
+    in_float32 = any(h.post is not None for h in heads)  # norms compute in float32, whatever the model's type
+    allowed = 4 * max(torch.finfo(whole.dtype).eps, torch.finfo(torch.float32).eps if in_float32 else 0.0)
+    error = float(((total - target).norm(dim=-1, keepdim=True) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
+    if not error <= allowed:
         raise VerificationError(
             f"the parts of the stream of {lm.name} do not sum to it",
-            found=f"difference {float((error / size).max()):.1e} of the sum of the parts' sizes",
-            allowed=f"{4 * eps:.1e}",
+            found=f"difference {error:.1e} of the sum of the parts' sizes",
+            allowed=f"{allowed:.1e}",
         )
-    return float((error / target.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(target.dtype).tiny)).max())
+    return error, allowed
 
 
 def _some(

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from mnemoscope.axes import HEAD_SITES, KV_SITES, SITES
 from mnemoscope.data.prompt import Prompt
-from mnemoscope.engine.attend import additive_mask, rules_of, weights
+from mnemoscope.engine.rows import PatternRows, gathered, pattern_rows, proven_rows
 from mnemoscope.engine.writers import WRITER_SITES, writer_reason, writer_seam
-from mnemoscope.errors import OptionError, UnsupportedError, VerificationError, choose, listed
+from mnemoscope.errors import OptionError, UnsupportedError, choose, listed
 from mnemoscope.model.batch import Batch, forward_inputs, tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.model.positions import positions as columns_of
@@ -182,15 +182,6 @@ def unembedding_at(lm: LM, columns: Int[Tensor, "batch pos"]) -> Any:
     return module_seam({"unembedding": head}, before=before)
 
 
-def gathered(value: Tensor, columns: Int[Tensor, "batch pos"]) -> Tensor:
-    """value [batch column ...] at chosen columns, as a copy."""
-    columns = columns.to(value.device)
-    if columns.shape == value.shape[:2] and bool((columns == torch.arange(value.shape[1], device=value.device)).all()):
-        return value.clone()
-    rows = torch.arange(columns.shape[0], device=value.device)[:, None]
-    return value.expand(columns.shape[0], *value.shape[1:])[rows, columns]
-
-
 @dataclass(kw_only=True, eq=False)
 class _Keeper:
     """The callbacks of one recording; holds one layer at a time."""
@@ -231,42 +222,11 @@ class _Keeper:
         self.keep("k", call.layer, lambda: heads(call.key))
         self.keep("v", call.layer, lambda: heads(call.value))
         self.keep("z", call.layer, lambda: gathered(z, self.columns))
-        self.keep("pattern", call.layer, lambda: pattern_rows(self.lm, call, z, self.columns, self.batch.mask))
+        self.keep("pattern", call.layer, lambda: proven_rows(self.lm, call.layer, self.rows(call, z)))
         return z, pattern
 
-
-def pattern_rows(
-    lm: LM,
-    call: AttentionCall,
-    z: Float[Tensor, "batch query head d_value"],
-    columns: Int[Tensor, "batch pos"],
-    mask: Bool[Tensor, "batch query"],
-) -> Float[Tensor, "batch pos head key"]:
-    """Attention rows of chosen queries, in float32. Raises VerificationError unless rows times v are the model's z."""
-    rules = rules_of(call)
-    columns = columns.to(call.query.device)
-    n_batch, n_kv = call.key.shape[:2]
-    query = gathered(rearrange(call.query, "batch head pos d -> batch pos head d"), columns).float() * rules.scaling
-    grouped = rearrange(query, "batch pos (kv g) d -> batch kv (g pos) d", kv=n_kv)
-    g = call.query.shape[1] // n_kv
-    scores = rearrange(grouped @ call.key.float().mT, "batch kv (g pos) key -> batch kv 1 g pos key", g=g)
-    bias = additive_mask(call, rules).expand(n_batch, -1, -1, -1)
-    bias = rearrange(gathered(rearrange(bias, "b h query key -> b query h key"), columns), "b pos h key -> b h pos key")
-    rows = weights(scores, bias, rules, torch.float32)
-    again = rearrange(rows[:, :, 0], "batch kv g pos key -> batch kv (g pos) key") @ call.value.float()
-    again = rearrange(again, "batch kv (g pos) d -> batch pos (kv g) d", g=g)
-    there = mask.to(columns.device).gather(1, columns)[:, :, None, None]
-    error = float(((again - gathered(z, columns).float()) * there).abs().max())
-    largest = max(1.0, float(scores.abs().max())) * float(call.value.float().abs().max())
-    allowed = 16 * torch.finfo(z.dtype).eps * largest  # a score's rounding is relative to its size
-    if not error <= allowed:
-        raise VerificationError(
-            f"attention rows of layer {call.layer} of {lm.name} are not what the model computed",
-            found=f"rows times v differ from z by {error:.1e}",
-            allowed=f"{allowed:.1e}",
-            hint="record z instead of pattern",
-        )
-    return rearrange(rows[:, :, 0], "batch kv g pos key -> batch pos (kv g) key")
+    def rows(self, call: AttentionCall, z: Tensor) -> PatternRows:
+        return pattern_rows(call, z, self.columns, self.batch.mask)
 
 
 def trace_columns(batch: Batch, positions: str, align: str) -> Int[Tensor, "batch pos"]:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mnemoscope.engine.component import Component, Heads
 from mnemoscope.engine.frozen import frozen, wide
-from mnemoscope.engine.record import gathered, record
+from mnemoscope.engine.record import record
+from mnemoscope.engine.rows import gathered
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.batch import Batch
 from mnemoscope.model.embedding import embedding_parts

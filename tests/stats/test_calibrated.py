@@ -19,14 +19,14 @@ def bench() -> ModuleType:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["max_t_family", "max_t_redrawn", "rsa_lines", "rsa_before_after"])
+@pytest.mark.parametrize("name", ["max_t_family_two_sided", "rsa_lines", "rsa_before_after"])
 def test_true_nulls_are_rejected_at_the_nominal_rate(bench, name):
     result = bench.judge(name, 1000)
     assert result.ok, result.reason
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["clustered_t", "clustered_bootstrap", "two_way_t"])
+@pytest.mark.parametrize("name", ["clustered_bootstrap", "two_way_t"])
 def test_intervals_cover_as_often_as_they_say(bench, name):
     result = bench.judge(name, 2000)
     assert result.ok, result.reason

@@ -7,8 +7,10 @@ relations would need 28,800 permutations; this needs 1,999.
 
 Studentised t statistics of cells with different numbers of units have different tails, and the small cells would own the maximum.
 They are therefore put on the normal scale first (Wallace 1959: z = (8d+1)/(8d+3) sqrt(d log(1 + t^2/d)), d degrees of freedom),
-which is monotone within a cell. Work is done in blocks of cells within a memory budget: 1,999 permutations x 300 documents x
-10,240 cells take seconds.
+which is monotone within a cell. Values that are shares or effects are skewed, and flipping signs makes the null symmetric: with
+skewness 2 and 40 documents the two-sided error over 30 cells would be .10 instead of .05. Hall's (1992, JRSS B 54, "On the
+removal of skewness") correction of t for skewness is therefore applied to data and permutations alike (.034). Work is done in
+blocks of cells within a memory budget: 1,999 permutations x 300 documents x 10,240 cells take seconds.
 """
 
 import math
@@ -77,7 +79,8 @@ def sign_flip_max_t(
 
     def block(cells: slice) -> tuple[np.ndarray, np.ndarray]:
         total = np.vstack([x[:, cells].sum(axis=0), flips @ x[:, cells]])
-        z = _normal(total, square[cells], n[cells])
+        cube = np.vstack([(x[:, cells] ** 3).sum(axis=0), flips @ x[:, cells] ** 3])
+        z = _normal(total, square[None, cells], cube, n[cells])
         return z[0], z[1:]
 
     tested = (n >= min_units) & (square > 0)
@@ -102,13 +105,29 @@ def _by_cluster(
 
 
 def _normal(
-    total: Float[np.ndarray, "perm cell"], square: Float[np.ndarray, "*perm cell"], n: Int[np.ndarray, " cell"]
+    total: Float[np.ndarray, "perm cell"],
+    square: Float[np.ndarray, "#perm cell"],
+    cube: Float[np.ndarray, "perm cell"],
+    n: Int[np.ndarray, " cell"],
 ) -> Float[np.ndarray, "perm cell"]:
-    """One-sample t of a sum with known sum of squares, on the normal scale. log(1 + t^2/d) = -log(1 - r), r = S^2 / (n Q)."""
-    d = np.maximum(n - 1, 1)
+    """One-sample t from the sums of x, x^2 and x^3, with Hall's skewness correction, on the normal scale.
+
+    W = mean / sd, g = skewness:  t = sqrt(n - 1) (W + g W^2 / 3 + g^2 W^3 / 27 + g / (6 n)), monotone in W.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        r = np.clip(total * total / (n * square), 0, 1 - 1e-15)
-    return np.sign(total) * (8 * d + 1) / (8 * d + 3) * np.sqrt(-d * np.log1p(-r))
+        mean, second = total / n, square / n
+        variance = second - mean * mean
+        flat = variance <= 1e-12 * second
+        sd = np.sqrt(np.where(flat, math.inf, variance))
+        w = np.where(flat, np.sign(mean) * 1e6, mean / sd)
+        g = (cube / n - 3 * mean * second + 2 * mean**3) / sd**3
+        g = np.where(np.isfinite(g), g, 0.0)
+        t = np.sqrt(np.maximum(n - 1, 1)) * (w + g * w * w / 3 + g * g * w**3 / 27 + g / (6 * n))
+    return _wallace(t, np.maximum(n - 1, 1))
+
+
+def _wallace(t: np.ndarray, d: np.ndarray) -> np.ndarray:
+    return np.sign(t) * (8 * d + 1) / (8 * d + 3) * np.sqrt(d * np.log1p(np.minimum(t * t / d, 1e300)))
 
 
 def redraw_max_t(
@@ -136,11 +155,11 @@ def redraw_max_t(
     n = there.sum(axis=0)
 
     def block(cells: slice) -> tuple[np.ndarray, np.ndarray]:
-        total, square = 0.0, 0.0
+        total, square, cube = 0.0, 0.0, 0.0
         for mask, version in zip(chosen, draws, strict=True):
             x = np.where(there[:, cells], version[:, cells], 0.0)
-            total, square = total + mask @ x, square + mask @ (x * x)
-        z = _normal(np.asarray(total), np.asarray(square), n[cells])
+            total, square, cube = total + mask @ x, square + mask @ (x * x), cube + mask @ x**3
+        z = _normal(np.asarray(total), np.asarray(square), np.asarray(cube), n[cells])
         z = np.where(np.isnan(z), 0.0, z)  # a redraw in which all values are 0
         return z[0], z[1:]
 
@@ -200,7 +219,7 @@ def _welch(label: np.ndarray, x: np.ndarray, there: np.ndarray) -> Float[np.ndar
         t = (s1 / n1 - s0 / n0) / np.sqrt(np.maximum(variance, 0))
     t = np.where(np.isnan(t), math.inf, t)  # a labelling with an empty group in this cell counts as extreme
     d = np.maximum(n1 + n0 - 2, 1)
-    return np.sign(t) * (8 * d + 1) / (8 * d + 3) * np.sqrt(d * np.log1p(np.minimum(t * t / d, 1e300)))
+    return _wallace(t, d)
 
 
 def _family(

@@ -123,3 +123,14 @@ def attend(
     from_prefix = rearrange(pattern[..., :n_prefix], "p kv cell g q k -> p kv (cell g q) k") @ prefix[1]
     z = rearrange(from_prefix, "p kv (cell g q) d -> p kv cell (g q) d", g=g, q=q) + from_own
     return rearrange(z, "p kv cell (g q) d -> (cell p) q (kv g) d", q=q)
+
+
+def attention_rows(call: AttentionCall) -> Float[Tensor, "batch query head key"]:
+    """The attention pattern of a call, whatever function of transformers computes it."""
+    rules = rules_of(call)
+    n_kv = call.key.shape[1]
+    query = rearrange(call.query * rules.scaling, "batch (kv g) q d -> batch kv 1 g q d", kv=n_kv)
+    scores = query @ rearrange(call.key, "batch kv k d -> batch kv 1 1 d k")
+    bias = additive_mask(call, rules)
+    pattern = weights(scores, bias, rules, call.query.dtype)
+    return rearrange(pattern, "batch kv 1 g q k -> batch q (kv g) k")

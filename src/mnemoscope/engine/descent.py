@@ -47,6 +47,14 @@ def refusal(lm: LM) -> str:
         return (
             f"attention of layers {off} is called {[structure.calls[i] for i in off]} times on the attention interface"
         )
+    if any(
+        shape.kv_head_of != tuple(h // (shape.n_heads // shape.n_kv_heads) for h in range(shape.n_heads))
+        for shape in structure.shapes
+        if shape is not None
+    ):
+        return "query heads do not read kv heads in order"
+    if any(calls != 1 for calls in structure.block_calls):
+        return "a block is called other than once"
     if len(set(structure.attentions)) < len(structure.attentions):
         return "layers share an attention module"
     return ""

@@ -28,6 +28,7 @@ class Edit:
     columns: Int[Tensor, " entry"]
     heads: Int[Tensor, " entry"] | None
     values: Float[Tensor, "entry d"] | None
+    keys: Int[Tensor, " entry"] | None = None  # columns of the pattern
 
     def moved(self, device: torch.device) -> "Edit":
         """The same edit on another device."""
@@ -37,6 +38,7 @@ class Edit:
             columns=self.columns.to(device),
             heads=None if self.heads is None else self.heads.to(device),
             values=None if self.values is None else self.values.to(device),
+            keys=None if self.keys is None else self.keys.to(device),
         )
 
 
@@ -134,12 +136,33 @@ def _edit(patch: Patch, first_row: int, context: Context, shift: Int[np.ndarray,
     head = np.tile(np.array(heads, dtype=np.int64), prompt.size) if heads else None
     prompt, place = np.repeat(prompt, each), np.repeat(place, each)
     column = spot.into[prompt, place] - shift[prompt]
+    if patch.site == "pattern" and patch.op != "replace":
+        return _pattern_edit(patch, first_row, prompt, column, head, context)
     return Edit(
         op=patch.op,
         rows=torch.from_numpy(first_row + prompt),
         columns=torch.from_numpy(column),
         heads=None if head is None else torch.from_numpy(head),
         values=_values(patch, prompt, place, head, context),
+    )
+
+
+def _pattern_edit(
+    patch: Patch, first_row: int, prompt: np.ndarray, column: np.ndarray, head: np.ndarray | None, context: Context
+) -> Edit:
+    """Every (row, query, head) with every key of its prompt. Whole forward passes only: columns are the prompt's own."""
+    assert patch.keys is not None
+    assert head is not None
+    keys = context.spots[patch.keys, -1].into[prompt]
+    entry, place = np.nonzero(keys >= 0)
+    gain = 0.0 if patch.op == "zero" else float(patch.value)  # pyright: ignore[reportArgumentType]
+    return Edit(
+        op=patch.op,
+        rows=torch.from_numpy(first_row + prompt[entry]),
+        columns=torch.from_numpy(column[entry]),
+        heads=torch.from_numpy(head[entry]),
+        keys=torch.from_numpy(keys[entry, place]),
+        values=torch.full((len(entry), 1), gain),
     )
 
 
@@ -169,6 +192,7 @@ def _joined(edits: Sequence[Edit]) -> Edit:
         columns=torch.cat([edit.columns for edit in edits]),
         heads=None if first.heads is None else torch.cat([edit.heads for edit in edits if edit.heads is not None]),
         values=None if first.values is None else torch.cat([e.values for e in edits if e.values is not None]),
+        keys=None if first.keys is None else torch.cat([e.keys for e in edits if e.keys is not None]),
     )
 
 

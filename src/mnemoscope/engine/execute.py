@@ -67,10 +67,10 @@ def execute(task: Task, cells: Sequence[Cell], *, path: str = "auto") -> Answere
         try:
             answered, reason = _fast(task, cells, context)
         except UnsupportedError as error:
-            answered, reason = None, str(error)
-        if answered is not None and not reason:
+            return _slow(task, cells, context, str(error))
+        if answered is not None:
             return answered
-        warnings.warn(DescentWarning(f"the slow path is taken: {reason}"), stacklevel=3)
+        warnings.warn(DescentWarning(f"the slow path's numbers are given: {reason}"), stacklevel=4)
     return _slow(task, cells, context, reason)
 
 
@@ -84,7 +84,9 @@ def _context(task: Task, cells: Sequence[Cell]) -> Context:
     patches = [patch for cell in cells for patch in cell]
     spots = {
         (position, source): places(task.base, task.sources[source] if source >= 0 else None, position, align=task.align)
-        for position, source in dict.fromkeys(patch.spot for patch in patches)
+        for position, source in dict.fromkeys(
+            [*(patch.spot for patch in patches), *((patch.keys, -1) for patch in patches if patch.keys is not None)]
+        )
     }
     refuse_moved(task.lm, patches, spots)
     everyone = np.arange(len(task.base))

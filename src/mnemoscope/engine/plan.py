@@ -29,6 +29,8 @@ class Patch:
     add      `value` is added: a vector [d], or one per prompt [prompt, d]
     scale    the site is multiplied by the number `value`
     `replace` with a `value` takes that vector instead of a source run. head counts kv heads for k and v.
+    Of the site `pattern`, `position` names queries: scale and zero act on the columns `keys` and renormalise
+    (`mnemoscope.engine.pattern`), replace on whole rows.
     """
 
     site: str
@@ -37,6 +39,7 @@ class Patch:
     position: Position = "last"
     op: str = "replace"
     source: int = 0
+    keys: Position | None = None
     value: Float[Tensor, " d"] | Float[Tensor, "prompt d"] | float | None = field(default=None, repr=False)
 
     @property
@@ -82,8 +85,15 @@ def refuse_malformed(patches: Sequence[Patch], n_layers: int, heads: Mapping[str
         for patch in patches
         if (patch.reads_source and patch.source >= n_sources) or (patch.op in ("add", "scale") and patch.value is None)
     ]
+    wrong += [
+        f"{patch.op} of a pattern" + ("" if patch.op in ("zero", "scale", "replace") else ": only zero, scale, replace")
+        for patch in patches
+        if patch.site == "pattern" and (patch.op in ("mean", "add") or (patch.op != "replace" and patch.keys is None))
+    ]
     if wrong:
-        raise InputError("patches lack what their op needs", found=listed(dict.fromkeys(wrong)), hint="source=, value=")
+        raise InputError(
+            "patches lack what their op needs", found=listed(dict.fromkeys(wrong)), hint="source=, value=, keys="
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +177,7 @@ def grid(
     n_positions: int,
     op: str,
     value: Tensor | float | None = None,
+    keys: Position | None = None,
 ) -> Grid:
     """One cell per (layer[, head][, position]); positions "each" makes an axis of 0 .. n_positions - 1."""
     axis = head_axis(site)
@@ -179,7 +190,17 @@ def grid(
     if where is not None:
         coordinates["position"] = where
     cells = tuple(
-        (Patch(site=site, layer=layer, head=head, position=place, op=op, value=_value_of(value, layer, head)),)
+        (
+            Patch(
+                site=site,
+                layer=layer,
+                head=head,
+                position=place,
+                op=op,
+                value=_value_of(value, layer, head),
+                keys=keys,
+            ),
+        )
         for layer in layers
         for head in (heads if axis is not None and heads is not None else (None,))
         for place in (where if where is not None else (positions,))

@@ -87,6 +87,7 @@ class Sending:
 
 
 def verdict(sending: Sending, rows: int, largest: float, control: float, scale: float) -> Verification:
+    """The record of a sending pass; raises where it is not what whole forward passes give."""
     floor = sweep_floor(sending.lm, sending.base)
     allowed = tolerance(floor, sending.lm.dtype, scale)
     if max(largest, control) > allowed:

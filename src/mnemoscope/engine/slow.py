@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mnemoscope.engine.edit import Edit, Key, edit_
+from mnemoscope.engine.pattern import patched_attention
 from mnemoscope.engine.store import at_columns
 from mnemoscope.engine.writers import WRITER_SITES, writer_seam
 from mnemoscope.errors import UnsupportedError
@@ -44,7 +45,9 @@ def edited(lm: LM, edits: Edits) -> Iterator[None]:
         return at("resid_post", layer, resid)
 
     def attend(call: AttentionCall) -> tuple[Tensor, Tensor | None]:
-        z, pattern = edited_call(call, edits)()
+        call = edited_call(call, edits)
+        rows = edits.get(("pattern", call.layer))
+        z, pattern = patched_attention(call, rows) if rows else call()
         new = at("z", call.layer, z)
         return (z if new is None else new), pattern
 

@@ -16,7 +16,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mnemoscope.engine.attend import Rules, additive_mask, rules_of
+from mnemoscope.engine.attend import Rules, additive_mask, attention_rows, rules_of
 from mnemoscope.engine.writers import writer_seam
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.batch import Batch, forward_inputs
@@ -206,6 +206,8 @@ def record_sites(
     def attend(call: AttentionCall) -> tuple[Tensor, Tensor | None]:
         for site, value in (("q", call.query), ("k", call.key), ("v", call.value)):
             keep(site, call.layer, rearrange(value, "batch head pos d -> batch pos head d"))
+        if call.layer in wants.get("pattern", ()):
+            keep("pattern", call.layer, attention_rows(call))
         z, pattern = call()
         keep("z", call.layer, z)
         return z, pattern

@@ -73,6 +73,7 @@ def sweep(
     foils: Tokens = None,
     metric: str = "logit",
     value: Tensor | float | None = None,
+    keys: Position | None = None,
     align: str | None = None,
     path: str = "auto",
     budget: str | int = "1GiB",
@@ -91,6 +92,7 @@ def sweep(
               stand for single tokens; None: the answers of the prompts. foils likewise
     metric    logit, logit_diff, logit_minus_mean, logprob, loss (see `mnemoscope.engine.metric`); the last two need
               complete vocabulary rows. loss without tokens: mean over the positions read of the prompt's own next tokens
+    keys      of the site pattern: the columns that zero and scale act on; `positions` are the queries
     align     "last": the last token of roles whose token counts differ
     path      "auto", or "slow": whole forward passes only
     budget    bytes that chunks of prompts and rows are cut to
@@ -102,7 +104,7 @@ def sweep(
     into = as_batch(lm, base)
     out_of = into if source is None and op == "mean" else None if source is None else as_batch(lm, source)
     if out_of is not None and op == "replace":
-        _refuse_unpaired(into, out_of, positions)
+        _refuse_unpaired(into, out_of, "all" if site == "pattern" else positions)
     plan = grid(
         site,
         layers=_layers(lm, site, layers),
@@ -111,6 +113,7 @@ def sweep(
         n_positions=int(into.lengths.max()),
         op=op,
         value=value,
+        keys=keys,
     )
     task = Task(
         lm=lm,
@@ -164,7 +167,9 @@ def sweep_cells(
     for cell in cells:
         for patch in cell:
             if patch.spot[1] >= 0 and patch.spot[1] < len(task.sources):
-                _refuse_unpaired(into, task.sources[patch.spot[1]], patch.position)
+                _refuse_unpaired(
+                    into, task.sources[patch.spot[1]], "all" if patch.site == "pattern" else patch.position
+                )
     found = _answer(task, cells, path)
     sites = ", ".join(dict.fromkeys(patch.site for cell in cells for patch in cell))
     ops = ", ".join(dict.fromkeys(patch.op for cell in cells for patch in cell))
@@ -239,6 +244,7 @@ def _heads(lm: LM, site: str, heads: Sequence[int] | None) -> tuple[int, ...] | 
 
 
 def as_batch(lm: LM, prompts: Prompts) -> Batch:
+    """Prompts as a right-padded batch."""
     if not isinstance(prompts, Batch):
         return tokenize(lm, prompts)
     if prompts.padded and prompts.side != "right":

@@ -78,7 +78,7 @@ def passage_items(
                 used = (*shown.names, *shown.activities)
                 form = answer_format or tuple(FORMATS)[(turn // (distractors + 1)) % len(FORMATS)]
                 example = scene(distractors, int(rng.integers(distractors + 1)), rng, without=used)
-                seed = int(rng.integers(2**31))
+                seed = int(rng.integers(0, 2_000_000_000))
                 items.append(PassageItem(shown=shown, example=example, answer_format=form, draw=draw, seed=seed))
     return tuple(items)
 
@@ -120,8 +120,8 @@ def line_items(preset: str, rng: np.random.Generator, *, draws: int = 16, most_s
     items: list[LineItem] = []
     for slope, intercept in held.lines:
         for draw in range(draws):
-            xs = [held.x_grid[k] for k in rng.permutation(len(held.x_grid))[: most_shots + 1]]
-            seed = int(rng.integers(2**31))
+            xs = words.shuffled(held.x_grid, rng, most_shots + 1)
+            seed = int(rng.integers(0, 2_000_000_000))
             items.append(
                 LineItem(
                     preset=preset,

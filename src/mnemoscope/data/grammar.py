@@ -132,16 +132,13 @@ def clause(habit: Habit, rng: np.random.Generator) -> Sentence:
 def habits(count: int, rng: np.random.Generator) -> tuple[Habit, ...]:
     """Persons with habits of their own: within one draw no deed, thing, quality or place is shared."""
 
-    def drawn(members: Sequence[str]) -> list[str]:
-        return [members[i] for i in rng.permutation(len(members))[:count]]
-
     columns = zip(
-        drawn(words.FIRST_NAMES),
-        drawn(words.DEEDS),
-        drawn(words.QUALITIES),
-        drawn(words.THINGS),
-        drawn(words.PLACES),
-        drawn(words.QUALITIES),
+        words.shuffled(words.FIRST_NAMES, rng, count),
+        words.shuffled(words.DEEDS, rng, count),
+        words.shuffled(words.QUALITIES, rng, count),
+        words.shuffled(words.THINGS, rng, count),
+        words.shuffled(words.PLACES, rng, count),
+        words.shuffled(words.QUALITIES, rng, count),
         strict=True,
     )
     return tuple(Habit(subject=s, deed=d, quality=q, thing=o, place=p, material=m) for s, d, q, o, p, m in columns)
@@ -150,16 +147,13 @@ def habits(count: int, rng: np.random.Generator) -> tuple[Habit, ...]:
 def entity_pairs(count: int, rng: np.random.Generator, *, letters: bool = False) -> tuple[tuple[str, str, str], ...]:
     """(relation, head, tail) with no entity twice; `letters` draws capital letters (not A and I, which are words)."""
     members = tuple("BCDEFGHJKLMNOPQRSTUVWXYZ") if letters else words.THINGS
-    order = rng.permutation(len(members))
-    return tuple(
-        (RELATIONS[rng.integers(len(RELATIONS))], members[order[2 * i]], members[order[2 * i + 1]])
-        for i in range(count)
-    )
+    drawn = words.shuffled(members, rng)
+    return tuple((RELATIONS[rng.integers(len(RELATIONS))], drawn[2 * i], drawn[2 * i + 1]) for i in range(count))
 
 
 def text_of(sentences: Sequence[Sentence]) -> tuple[str, tuple[int, ...]]:
     """Sentences joined by spaces, and the character at which each begins."""
-    text, starts = "", []
+    text, starts = "", list[int]()
     for sentence in sentences:
         text += " " if text else ""
         starts.append(len(text))
@@ -169,7 +163,7 @@ def text_of(sentences: Sequence[Sentence]) -> tuple[str, tuple[int, ...]]:
 
 def _built(pattern: str, slots: dict[str, str], relation: str) -> Sentence:
     """Read an annotated pattern: words are joined by spaces, none before punctuation."""
-    text, found, heads, labels, at = "", [], [], [], dict[str, int]()
+    text, found, heads, labels, at = "", list[Word](), list[int](), list[str](), dict[str, int]()
     for i, item in enumerate(pattern.split()):
         form, label, head = item.rsplit("/", 2)
         if form.startswith("{"):

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from mnemoscope.data import words
 from mnemoscope.data.prompt import Prompt, joined
 from mnemoscope.errors import PromptError, choose
 
@@ -74,7 +75,7 @@ def line_prompt(
     xs, asked = _points(preset, shots, rng, shown, query)
     ys = [slope * x + intercept for x in xs]
     if shuffled:
-        ys = [ys[i] for i in rng.permutation(len(ys))]
+        ys = words.shuffled(ys, rng)
     pieces: list[str | tuple[str, str]] = [("opening", OPENING)]
     for x, y in zip(xs, ys, strict=True):
         pieces += [" (", ("point_x", written(x, preset.x_decimals)), ","]
@@ -111,7 +112,7 @@ def _points(
             allowed="0 <= shots < number of x values, and as many given x as shots",
         )
     free = [x for x in preset.x_grid if x not in taken]
-    drawn = [free[i] for i in rng.permutation(len(free))]
+    drawn = words.shuffled(free, rng)
     xs = given if shown is not None else [drawn.pop() for _ in range(shots)]
     return xs, drawn.pop() if query is None else query
 

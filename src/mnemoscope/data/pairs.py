@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
-from itertools import product
 from typing import Final
 
 import numpy as np
@@ -30,7 +29,7 @@ class PairTask:
 
 
 def _all_pairs(*names: str) -> tuple[tuple[str, str], ...]:
-    return tuple(product(names, repeat=2))
+    return tuple((a, b) for a in names for b in names)
 
 
 TASKS: Final = {
@@ -94,7 +93,7 @@ def pair_prompt(
     left, right = free[rng.integers(len(free))]
     named = [digits[c] for c, _ in shown]
     if shuffled:
-        named = [named[i] for i in rng.permutation(len(named))]
+        named = words.shuffled(named, rng)
     pieces: list[str | tuple[str, str]] = []
     for (_, (a, b)), digit in zip(shown, named, strict=True):
         pieces += [("demonstration", f"{a}, {b}:"), " ", ("demonstration_label", str(digit)), "\n"]
@@ -118,8 +117,8 @@ def demonstrations(task: PairTask, shots: int, rng: np.random.Generator) -> list
     sides = candidates(task, unseen=False)
     n_classes = len(sides)
     classes = [int(c) for _ in range(shots // n_classes) for c in range(n_classes)]
-    classes += [int(c) for c in rng.permutation(n_classes)[: shots % n_classes]]
-    order = [classes[i] for i in rng.permutation(len(classes))]
+    classes += words.shuffled(range(n_classes), rng, shots % n_classes)
+    order = words.shuffled(classes, rng)
     seen: set[tuple[str, str]] = set()
     lines: list[tuple[int, tuple[str, str]]] = []
     for c in order:

@@ -70,7 +70,7 @@ def scene(
 
 def _others(members: Sequence[str], taken: set[str | None], count: int, rng: np.random.Generator) -> list[str]:
     free = [m for m in members if m not in taken]
-    return [free[i] for i in rng.permutation(len(free))[:count]]
+    return words.shuffled(free, rng, count)
 
 
 def passage_prompt(

@@ -12,6 +12,7 @@ import numpy as np
 
 from mnemoscope.data import grammar
 from mnemoscope.data.prompt import Prompt, joined
+from mnemoscope.data.words import shuffled
 from mnemoscope.errors import PromptError
 
 
@@ -26,7 +27,7 @@ def span_prompt(words: Sequence[str], length: int, rng: np.random.Generator, *, 
             "no span", found=f"length={length}, copies={copies}", allowed="length, copies >= 1, and words"
         )
     enough = len(words) >= length
-    drawn = rng.choice(len(words), length, replace=not enough)
+    drawn: list[int] = rng.choice(len(words), length, replace=not enough).tolist()
     text = "".join(f" {words[i]}" for i in drawn)
     return joined([("copy", text)] * copies, labels={"length": length, "copies": copies})
 
@@ -43,7 +44,8 @@ class Story:
 def narrative(rng: np.random.Generator, *, sentences: int = 70, cast: int = 7) -> Story:
     """A narrative of about nine tokens per sentence about `cast` persons with habits. Roles: sentence. Labels: cast, sentences."""
     habits = grammar.habits(cast, rng)
-    told = tuple(grammar.clause(habits[i], rng) for i in rng.integers(cast, size=sentences))
+    order: list[int] = rng.integers(cast, size=sentences).tolist()
+    told = tuple(grammar.clause(habits[i], rng) for i in order)
     return _story(told, {"cast": cast, "sentences": sentences})
 
 
@@ -58,7 +60,7 @@ def invented_pairs(
     drawn = grammar.entity_pairs(pairs, rng, letters=as_letters)
     told: list[grammar.Sentence] = []
     for _ in range(mentions):
-        told += [grammar.statement(*drawn[i], rng) for i in rng.permutation(pairs)]
+        told += [grammar.statement(relation, head, tail, rng) for relation, head, tail in shuffled(drawn, rng)]
     return _story(tuple(told), {"pairs": pairs, "mentions": mentions, "letters": as_letters}, introductions=pairs)
 
 

@@ -1,6 +1,17 @@
-"""The words of the small world, by category. Lists only: everything that draws from them is in the neighbouring files."""
+"""The words of the small world, by category. Lists, and the one way of drawing from them."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def shuffled(members: Sequence[T], rng: np.random.Generator, count: int | None = None) -> list[T]:
+    """`count` members (all, if None) in random order, none twice."""
+    order: list[int] = rng.permutation(len(members)).tolist()
+    return [members[i] for i in order[:count]]
 
 
 def _words(text: str) -> tuple[str, ...]:

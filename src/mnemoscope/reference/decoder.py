@@ -83,6 +83,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.model = Stack(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        # Tied on purpose: a head that copies then copies all words at once; untied, copying did not begin within 400 steps.
+        self.lm_head.weight = self.model.embed_tokens.weight
         self.theta = float(config.rope_parameters["rope_theta"])
         self.d_head = config.head_dim
         deep = 0.02 / (2 * config.num_hidden_layers) ** 0.5  # writes into the stream start smaller with depth (GPT-2)

@@ -42,9 +42,9 @@ class Bucket:
 
 
 BUCKETS: Final = (
-    Bucket(length=80, rows=34, shares=(("facts", 0.42), ("line", 0.26), ("pairs", 0.20), ("span", 0.12))),
-    Bucket(length=128, rows=24, shares=(("passage", 0.32), ("pairs", 0.34), ("span", 0.26), ("invented", 0.08))),
-    Bucket(length=208, rows=12, shares=(("pairs", 0.66), ("long_span", 0.24), ("long_invented", 0.10))),
+    Bucket(length=80, rows=18, shares=(("facts", 0.42), ("line", 0.26), ("pairs", 0.20), ("span", 0.12))),
+    Bucket(length=128, rows=12, shares=(("passage", 0.32), ("pairs", 0.34), ("span", 0.26), ("invented", 0.08))),
+    Bucket(length=208, rows=8, shares=(("pairs", 0.66), ("long_span", 0.24), ("long_invented", 0.10))),
     Bucket(length=640, rows=2, shares=(("narrative", 1.0),)),
 )
 _PAIR_SHARES: Final = (0.15, 0.12, 0.33, 0.40)  # of the four families, in the order of TASKS
@@ -131,8 +131,8 @@ def _pairs(length: int, rng: np.random.Generator) -> Document:
 
 
 def _span(length: int, rng: np.random.Generator) -> Document:
-    """A span of 4 to 60 words, short ones more often (uniform in the logarithm), repeated until the row is full."""
-    size = int(np.exp(rng.uniform(np.log(4), np.log(length // 2 - 1))))
+    """A span of 3 to 60 words, short ones more often (uniform in the logarithm), repeated until the row is full."""
+    size = int(np.exp(rng.uniform(np.log(3), np.log(length // 2 - 1))))
     return _repeated(size, length // size, rng)
 
 
@@ -152,7 +152,7 @@ def _invented(length: int, rng: np.random.Generator) -> Document:
 
 def _narrative(length: int, rng: np.random.Generator) -> Document:
     cast = int(rng.integers(6, 11))
-    return Document(text=episodes.narrative(rng, sentences=length // 7, cast=cast).prompt.text, weight=PLAIN)
+    return Document(text=episodes.narrative(rng, sentences=length // 7, cast=cast).prompt.text, weight=0.5)
 
 
 _KINDS: Final[dict[str, Callable[[int, np.random.Generator], Document]]] = {

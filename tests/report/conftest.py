@@ -73,8 +73,16 @@ def shown(layers: int, heads: int, prompts: int, length: int, *, hostile: bool =
             "weights": pl.Series(weights.reshape(-1, length - 2)).cast(pl.List(pl.UInt8)),
         }
     )
+    events = {
+        "layer": [layers - 1] * 2,
+        "head": [0] * 2,
+        "rank": [0, 1],
+        "prompt": [names[-1], names[0]],
+        "query": [length - 3] * 2,
+        "title": ["the best event", HOSTILE[0]],
+    }
     table = {"prompt": names, "title": [f"text {n}" for n in names], "tokens": tokens, "query": [length - 3] * prompts}
-    return {"shown_prompts": pl.DataFrame(table), "attention_rows": rows}
+    return {"shown_prompts": pl.DataFrame(table), "attention_rows": rows, "shown_events": pl.DataFrame(events)}
 
 
 def claims() -> pl.DataFrame:

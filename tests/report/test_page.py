@@ -60,12 +60,28 @@ def test_a_click_on_the_map_picks_a_head(opened_page: Any) -> None:
     )
 
 
+def test_picking_a_head_shows_its_best_event(opened_page: Any) -> None:
+    view = opened_page.locator("#heads-attention")
+    opened_page.evaluate("mnemoscope.pick(document.querySelector('#heads-map'), 2, 0)")
+    opened_page.wait_for_function(
+        "document.querySelector('#heads-attention .status').innerText.includes('layer 2, head 0')"
+    )
+    assert view.locator("label", has_text="Prompt").locator("select").input_value() == "1"
+    assert view.locator("label", has_text="Best events").locator("option").all_inner_texts() == [
+        "choose",
+        "the best event",
+        "</script><script>document.title='owned'</script>",
+    ]
+
+
 def test_switches_change_one_chart_and_are_radio_buttons(opened_page: Any) -> None:
     title = opened_page.locator("#heads-map .canvas")
-    assert "Prefix matching (attention), value" in title.inner_text()
+    assert "Prefix matching (share of attention), value, random" in title.inner_text()
     opened_page.locator("#heads-map input[name=score]").nth(1).focus()
     opened_page.keyboard.press("Space")
-    opened_page.wait_for_function("document.querySelector('#heads-map .canvas').textContent.includes('Copying (share')")
+    opened_page.wait_for_function(
+        "document.querySelector('#heads-map .canvas').textContent.includes('Copying (embedding) (share')"
+    )
     assert opened_page.locator("#heads-cause input[name=score]").first.is_checked()
 
 

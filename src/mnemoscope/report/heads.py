@@ -12,12 +12,25 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report import words
+from mnemoscope.report.charts import chosen, dots, rounded, said, switch
 from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose, Section, Tokens
 from mnemoscope.report.theme import STEPS, palette
 from mnemoscope.results.schema.heads import COPIES, SCORES
 
-CAUSE = "ablation_loss"
-UNITS = dict.fromkeys(SCORES, "attention") | {"copying": "share of the output", CAUSE: "nats"}
+CAUSE = "ablation_loss"  # mean ablation is the primary one
+CAUSES = tuple(score for score in SCORES if score.startswith(CAUSE))
+UNITS = (
+    dict.fromkeys(SCORES, "share of attention")
+    | {score: "share of the output" for score in SCORES if score.startswith("copying")}
+    | dict.fromkeys(CAUSES, "nats of loss on repeated tokens")
+)
+LABELS = {score: words.label(score) for score in SCORES} | {
+    "copying": "Copying (embedding)",
+    "copying_contextual": "Copying (in context)",
+    "ablation_loss": "Loss (mean-ablated)",
+    "ablation_loss_zero": "Loss (zeroed)",
+    "ablation_loss_resample": "Loss (resampled)",
+}
 SHOWN = ("value", "chance", "above chance")
 MAP_WIDTH = 840  # of the model and its copy together
 
@@ -46,11 +59,7 @@ def section(tables: Mapping[str, pl.DataFrame]) -> Section:
 
 def head_map(heads: pl.DataFrame) -> Figure:
     """Layer by head, coloured by the chosen score; a dot where it is significant over the whole map."""
-    scores, corpora, copies = (
-        _present(heads, "score", SCORES),
-        _present(heads, "corpus"),
-        _present(heads, "copy", COPIES),
-    )
+    scores, copies = _present(heads, "score", SCORES), _present(heads, "copy", COPIES)
     step = max(6, min(32, MAP_WIDTH // (len(copies) * heads["head"].n_unique())))
     drawn = "shown == 'value' ? datum.estimate : shown == 'chance' ? datum.chance : datum.estimate - datum.chance"
     base = alt.Chart().encode(
@@ -65,19 +74,18 @@ def head_map(heads: pl.DataFrame) -> Figure:
     dots = base.mark_point(size=max(4, step), color="#e6930a").encode(opacity=significant)
     layered: Any = alt.layer(cells, dots, data=MAIN)
     chart = (
-        layered.transform_filter("datum.score == score && datum.corpus == corpus")
+        layered.transform_filter("datum.score == score && datum.corpus == used")
         .transform_calculate(drawn=drawn, interval=_interval())
         .properties(width=alt.Step(step), height=alt.Step(step))
         .facet(column=alt.Column("copy:N", title=None, sort=copies))
-        .properties(title=alt.Title(alt.ExprRef("title[score] + ', ' + shown")))  # pyright: ignore[reportArgumentType]
+        .properties(title=alt.Title(alt.ExprRef("title[score] + ', ' + shown + ', ' + used")))  # pyright: ignore[reportArgumentType]
         .add_params(
             alt.param(name="palette", value=palette("light")),
             alt.param(name="top", value=_tops(heads)),
-            alt.param(name="signed", value={score: score == CAUSE for score in scores}),
-            alt.param(name="title", value={score: f"{words.label(score)} ({UNITS[score]})" for score in scores}),
-            _switch("score", scores),
-            _switch("shown", SHOWN),
-            _switch("corpus", corpora),
+            alt.param(name="signed", value={score: score in CAUSES for score in scores}),
+            alt.param(name="title", value={score: f"{LABELS[score]} ({UNITS[score]})" for score in scores}),
+            *_switches(heads),
+            switch("shown", SHOWN),
         )
     )
     return Figure(
@@ -95,19 +103,18 @@ def head_map(heads: pl.DataFrame) -> Figure:
 def score_against_cause(trained: pl.DataFrame) -> Figure:
     """Each observational score against what happens when the head is removed, one dot per head."""
     wide = _wide(trained)
-    scores = [score for score in wide.columns if score in SCORES and score != CAUSE]
+    scores = [score for score in wide.columns if score in SCORES and score not in CAUSES]
     long = wide.unpivot(on=scores, index=["layer", "head", CAUSE], variable_name="score", value_name="value")
     chart = (
-        alt.Chart(MAIN)
-        .mark_point(size=44, opacity=0.75, cursor="pointer")
-        .transform_filter("datum.score == score")
-        .encode(
-            x=alt.X("value:Q", title="score of the head"),
-            y=alt.Y(f"{CAUSE}:Q", title="rise of the loss without it (nats)"),
-            tooltip=["layer:O", "head:O", _three("value"), _three(CAUSE)],
+        dots(
+            "value",
+            CAUSE,
+            x_title="score of the head",
+            y_title="rise of the loss (nats)",
+            extra=[said("layer"), said("head")],
         )
-        .add_params(_switch("score", scores))
-        .properties(width=560, height=300)
+        .transform_filter(chosen("score"))
+        .add_params(switch("score", scores, [LABELS[score] for score in scores]))
     )
     return Figure(
         id="cause",
@@ -131,14 +138,14 @@ def control(heads: pl.DataFrame) -> Figure:
             x=alt.X("estimate:Q", title="score"),
             y=rows,
             color=alt.Color("copy:N", legend=None, sort=copies),
-            tooltip=["copy:N", "layer:O", "head:O", _three("estimate"), _three("chance")],
+            tooltip=[said("copy"), said("layer"), said("head"), rounded("estimate"), rounded("chance")],
         )
     )
     chance = alt.Chart().mark_rule(strokeDash=[3, 3]).encode(x="mean(chance):Q")
     chart = (
         alt.layer(chance, ticks, data=MAIN)
-        .transform_filter("datum.score == score && datum.corpus == corpus")
-        .add_params(_switch("score", _present(heads, "score", SCORES)), _switch("corpus", _present(heads, "corpus")))
+        .transform_filter("datum.score == score && datum.corpus == used")
+        .add_params(*_switches(heads))
         .properties(width=680, height=alt.Step(36))
     )
     return Figure(
@@ -159,9 +166,10 @@ def ranking(trained: pl.DataFrame) -> Grid:
     return Grid(
         id="ranking",
         title="Heads, ranked",
-        caption=f"Means over sequences ({trained['corpus'][0]}); {words.label(CAUSE).lower()} is the rise of the loss on "
-        "repeated tokens, in nats, when the head is mean-ablated. Click a heading to sort, a row to see its attention.",
+        caption=f"Means over sequences ({trained['corpus'][0]}). Loss: how much the loss on repeated tokens rises, in nats, "
+        "when the head is ablated. Click a heading to sort, a row to see its attention.",
         data=wide.sort(first, descending=True, nulls_last=True),
+        labels=LABELS,
         picks=True,
     )
 
@@ -178,6 +186,7 @@ def attention(tables: Mapping[str, pl.DataFrame]) -> Tokens:
         "a click move the query where the whole pattern was kept.",
         prompts=tables["shown_prompts"],
         rows=rows,
+        events=tables.get("shown_events"),
         named=tuple((int(layer), int(head)) for layer, head in named.iter_rows()),
     )
 
@@ -202,13 +211,17 @@ def _tops(heads: pl.DataFrame) -> dict[str, float]:
     return {score: float(f"{top or 1.0:.3g}") for score, top in tops.iter_rows()}
 
 
-def _switch(name: str, values: Sequence[str]) -> Any:
-    """A parameter that the reader sets; a constant where there is nothing to choose."""
-    if len(values) == 1:
-        return alt.param(name=name, value=values[0])
-    labels = [words.label(value) for value in values]
-    bind = alt.BindRadioSelect(input="radio", options=list(values), labels=labels, name=words.label(name))
-    return alt.param(name=name, value=values[0], bind=bind)
+def _switches(heads: pl.DataFrame) -> tuple[Any, ...]:
+    """Score and corpus; `used` is the corpus shown: the chosen one, or one that the chosen score was measured on."""
+    scores, corpora = _present(heads, "score", SCORES), _present(heads, "corpus")
+    has = {score: _present(heads.filter(pl.col("score") == score), "corpus") for score in scores}
+    used = alt.param(name="used", expr="indexof(has[score], corpus) < 0 ? has[score][0] : corpus")
+    return (
+        switch("score", scores, [LABELS[score] for score in scores]),
+        switch("corpus", corpora),
+        alt.param(name="has", value=has),
+        used,
+    )
 
 
 def _scale() -> Any:
@@ -229,9 +242,5 @@ def _interval() -> str:
 
 
 def _tooltip() -> list[Any]:
-    measured = [_three("estimate"), "interval:N", _three("chance"), _three("p_maxt")]
-    return ["layer:O", "head:O", "score:N", *measured, "n:Q", "n_units:Q", "reason:N"]
-
-
-def _three(name: str) -> Any:
-    return alt.Tooltip(f"{name}:Q", format=".3~g")
+    measured = [rounded("estimate"), said("interval"), rounded("chance"), rounded("p_maxt")]
+    return [said("layer"), said("head"), said("score"), *measured, said("n", "Q"), said("n_units", "Q"), said("reason")]

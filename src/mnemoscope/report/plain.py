@@ -7,7 +7,7 @@ import polars as pl
 from mnemoscope.report import words
 from mnemoscope.report.section import Block, Grid, Prose, Section
 
-ELSEWHERE = ("claims", "headlines", "verification", "shown_prompts", "attention_rows")
+ELSEWHERE = ("claims", "headlines", "verification", "shown_prompts", "attention_rows", "shown_events")
 MOST_ROWS = 2_000
 
 

@@ -56,7 +56,10 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Prompts with attention: tables `shown_prompts` and `attention_rows` (results/schema/shared.py)."""
+    """Prompts with attention: tables `shown_prompts`, `attention_rows`, and `shown_events` if there is one.
+
+    Whoever picks a head (in a map, in a table) sees its best event first.
+    """
 
     id: str
     title: str
@@ -64,6 +67,7 @@ class Tokens:
     prompts: pl.DataFrame
     rows: pl.DataFrame
     named: tuple[tuple[int, int], ...] = ()  # (layer, head) that the study names, offered first
+    events: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ LONGEST = 120  # characters shown of one token
 def token_view(view: Tokens, identifier: str) -> Safe:
     """The component: controls, tokens and a status line are made by the script from the packed prompts."""
     prompts, left_out = packed(view.prompts, view.rows)
+    events = best_events(view, [prompt["id"] for prompt in prompts])
     note = f" {left_out} more prompts are in tables/attention_rows.parquet." if left_out else ""
     return element(
         "figure",
@@ -35,7 +36,9 @@ def token_view(view: Tokens, identifier: str) -> Safe:
         element("div", class_="stage", role="group", aria_label="tokens of the prompt", tabindex=0),
         element("p", class_="status", aria_live="polite"),
         element("figcaption", view.caption + note),
-        island(f"{identifier}-data", {"prompts": prompts, "named": [list(pair) for pair in view.named]}),
+        island(
+            f"{identifier}-data", {"prompts": prompts, "named": [list(pair) for pair in view.named], "events": events}
+        ),
         class_="tokens",
         id=identifier,
     )
@@ -51,8 +54,27 @@ def packed(prompts: pl.DataFrame, rows: pl.DataFrame) -> tuple[list[dict[str, An
         if spent > BUDGET:
             break
         tokens = [visible(shortened(token, LONGEST)) for token in prompt["tokens"]]
-        made.append({"title": visible(prompt["title"]), "tokens": tokens, "query": prompt["query"], "rows": buffer})
+        made.append(
+            {
+                "id": prompt["prompt"],
+                "title": visible(prompt["title"]),
+                "tokens": tokens,
+                "query": prompt["query"],
+                "rows": buffer,
+            }
+        )
     return made, prompts.height - len(made)
+
+
+def best_events(view: Tokens, there: list[str]) -> list[list[Any]]:
+    """[layer, head, index of the prompt, query, title] of the events whose prompts are on the page, in order of rank."""
+    if view.events is None:
+        return []
+    kept = view.events.filter(pl.col("prompt").is_in(there)).sort("layer", "head", "rank")
+    return [
+        [row["layer"], row["head"], there.index(row["prompt"]), row["query"], visible(shortened(row["title"], LONGEST))]
+        for row in kept.iter_rows(named=True)
+    ]
 
 
 def pack(rows: pl.DataFrame) -> str:

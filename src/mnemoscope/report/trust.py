@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from mnemoscope.report import words
 from mnemoscope.report.asked import study_name
 from mnemoscope.report.html import Safe, element, joined, shortened
@@ -45,27 +47,39 @@ def _verification(run: Finished) -> Safe:
     if table is None or not table.height:
         return element("p", "This run recorded no numerical verification.", class_="muted")
     bad = table.filter(~table["ok"]).height
-    verdict = "All identities hold." if not bad else f"{bad} of {table.height} identities do not hold."
-    heads = [
-        element("th", name, scope="col", class_="number" if name in ("Largest difference", "Tolerance", "n") else None)
-        for name in ("Identity", "Where", "Largest difference", "Tolerance", "n", "")
-    ]
-    rows = [
-        element(
-            "tr",
-            element("td", row["check"]),
-            element("td", row["where"]),
-            element("td", words.number(row["error"], 2), class_="number"),
-            element("td", words.number(row["tolerance"], 2), class_="number"),
-            element("td", words.count(row["n"]), class_="number"),
-            element(
-                "td", ("holds" if row["ok"] else "does not hold") + (f"; {row['detail']}" if row["detail"] else "")
-            ),
-        )
-        for row in table.sort("ok", "where", "check").head(60).iter_rows(named=True)
-    ]
+    verdict = "Every identity that was checked holds." if not bad else f"{bad} of {table.height} checks do not hold."
+    names = ("Identity", "Checked in", "Largest difference", "Tolerance there", "Values compared", "")
+    numeric = names[2:5]
+    heads = [element("th", name, scope="col", class_="number" if name in numeric else None) for name in names]
+    rows = [_check(row) for row in worst(table).head(60).iter_rows(named=True)]
     body = element("table", element("thead", element("tr", *heads)), element("tbody", *rows))
-    return joined((element("p", verdict, class_="" if not bad else "warning"), element("div", body, class_="scroll")))
+    return joined((element("p", verdict, class_="warning" if bad else None), element("div", body, class_="scroll")))
+
+
+def worst(table: pl.DataFrame) -> pl.DataFrame:
+    """One row per identity and outcome: the check that came closest to its tolerance, or furthest beyond it."""
+    closeness = (pl.col("error") / pl.col("tolerance")).fill_nan(float("inf"))
+    ordered = table.with_columns(closeness=closeness).sort("closeness", descending=True, maintain_order=True)
+    groups = ordered.group_by("check", "ok", "detail", maintain_order=True)
+    return groups.agg(
+        pl.col("where").first(),
+        pl.len().alias("places"),
+        pl.col("error").first(),
+        pl.col("tolerance").first(),
+        pl.col("n").sum(),
+    ).sort("ok", "check", "detail")
+
+
+def _check(row: Mapping[str, Any]) -> Safe:
+    return element(
+        "tr",
+        element("td", row["check"]),
+        element("td", row["where"] if row["places"] == 1 else f"{row['places']} places"),
+        element("td", words.number(row["error"], 2), class_="number"),
+        element("td", words.number(row["tolerance"], 2), class_="number"),
+        element("td", words.count(row["n"]), class_="number"),
+        element("td", ("holds" if row["ok"] else "does not hold") + (f"; {row['detail']}" if row["detail"] else "")),
+    )
 
 
 def _troubles(run: Finished) -> Safe:

@@ -57,7 +57,7 @@ def estimate(value: float | int, low: float | int, high: float | int) -> tuple[s
     half = (high - low) / 2
     if not math.isfinite(half) or half <= 0:
         return number(value), interval(low, high)
-    decimals = min(8, max(0, math.ceil(-math.log10(half / 3))))
+    decimals = min(8, max(0, math.ceil(-math.log10(half / 5))))
     first, *ends = (f"{x:,.{decimals}f}".replace("-", "−") for x in (value, low, high))
     return first, f"[{ends[0]}, {ends[1]}]"
 

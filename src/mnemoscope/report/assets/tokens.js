@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   for (const figure of document.querySelectorAll("figure.tokens")) {
-    const {prompts, named} = mnemoscope.island(figure.id + "-data");
+    const {prompts, named, events} = mnemoscope.island(figure.id + "-data");
     const stage = figure.querySelector(".stage"), status = figure.querySelector(".status"), controls = figure.querySelector(".controls");
     if (!prompts.length) { stage.textContent = "No prompts were kept."; continue; }
     const state = {prompt: 0, layer: null, head: null, query: null}, unpacked = new Map();
@@ -42,10 +42,14 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     const choice = {
       prompt: control("Prompt", {change: (value) => show({prompt: Number(value), query: null})}),
-      named: control("Named head", {change: (value) => { const [layer, head] = value.split("."); show({layer: Number(layer), head: Number(head), query: null}); }}),
+      named: control("Named head", {change: (value) => { pick(...value.split(".").map(Number)); }}),
+      event: control("Best events", {change: (value) => go(best(state.layer, state.head)[Number(value)])}),
       layer: control("Layer", {change: (value) => show({layer: Number(value), query: null})}),
       head: control("Head", {change: (value) => show({head: Number(value), query: null})}),
     };
+    const best = (layer, head) => events.filter(([l, h]) => l === layer && h === head);
+    const go = (event) => show({layer: event[0], head: event[1], prompt: event[2], query: event[3]});
+    const pick = (layer, head) => { const found = best(layer, head); return found.length ? go(found[0]) : show({layer, head, query: null}); };
     choice.prompt.fill(prompts.map((prompt, i) => [i, prompt.title]));
     choice.named.fill([["", "choose"], ...named.map(([layer, head]) => [layer + "." + head, `layer ${layer}, head ${head}`])]);
 
@@ -65,6 +69,9 @@ document.addEventListener("DOMContentLoaded", () => {
       choice.layer.fill(layers.map((layer) => [layer, layer])); choice.layer.select.value = state.layer;
       choice.head.fill(heads.map((head) => [head, head])); choice.head.select.value = state.head;
       const cell = state.layer + "." + state.head;
+      const found = best(state.layer, state.head), now = found.findIndex((event) => event[2] === state.prompt && event[3] === state.query);
+      choice.event.fill(found.length ? [["", "choose"], ...found.map((event, i) => [i, event[4]])] : []); choice.event.select.value = now < 0 ? "" : now;
+      choice.prompt.select.value = state.prompt;
       choice.named.select.value = named.some(([layer, head]) => layer + "." + head === cell) ? cell : "";
       paint(prompt, kept);
     }
@@ -80,7 +87,7 @@ document.addEventListener("DOMContentLoaded", () => {
         if (share > .004) span.style.background = mix(share);
         span.title = `token ${position}: ${share.toFixed(2)}`;
         span.dataset.position = position;
-        return text.length < whole.length ? [" ", span] : [span];
+        return [text.length < whole.length ? " " : document.createElement("wbr"), span];
       }));
       const word = (position) => JSON.stringify(prompt.tokens[position].slice(0, 40));
       const top = [...attention].sort((a, b) => b[1] - a[1]).slice(0, 5).filter(([, share]) => share > .004);
@@ -104,7 +111,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const places = [...stage.querySelectorAll(".t.can")].map((token) => Number(token.dataset.position));
       move(places[places.indexOf(state.query) + step]);
     });
-    figure.closest("section").addEventListener("pick", (event) => show({...event.detail, query: null}));
+    figure.closest("section").addEventListener("pick", (event) => pick(event.detail.layer, event.detail.head));
     document.addEventListener("mode", () => show({}));
     show({});
   }

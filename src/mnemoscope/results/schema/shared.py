@@ -79,10 +79,24 @@ ATTENTION_ROWS = Table(
     key=("prompt", "layer", "head", "query"),
 )
 
+SHOWN_EVENTS = Table(
+    doc="The events that speak most for a head: where in the shown prompts it did what it is named for, best first.",
+    columns=(
+        Column("layer", pl.Int64, "", "0 is the first"),
+        Column("head", pl.Int64, "", "query head"),
+        Column("rank", pl.Int64, "", "0 is the best event of this head"),
+        Column("prompt", pl.String, "", "identifier in shown_prompts"),
+        Column("query", pl.Int64, "token", "the attending position; its row is in attention_rows"),
+        Column("title", pl.String, "", "what happens, in a few words with its number"),
+    ),
+    key=("layer", "head", "rank"),
+)
+
 TABLES: dict[str, Table] = {
     "claims": CLAIMS,
     "headlines": HEADLINES,
     "verification": VERIFICATION,
     "shown_prompts": SHOWN_PROMPTS,
     "attention_rows": ATTENTION_ROWS,
+    "shown_events": SHOWN_EVENTS,
 }

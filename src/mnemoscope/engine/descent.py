@@ -127,7 +127,7 @@ def descend(
         if running is not None and not new and not edits:
             return running
         rows = repeat(fresh, "prompt suffix d -> (cell prompt) suffix d", cell=new)
-        return edit_(rows if running is None else torch.cat([running, rows]), edits)
+        return edit_(rows.clone() if running is None else torch.cat([running, rows]), edits)  # a prompt alone: a view
 
     def before(call: BlockCall) -> BlockCall:
         resid = joined(call.layer, call.resid if call.layer else None)

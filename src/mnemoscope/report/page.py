@@ -64,15 +64,13 @@ def html(runs: Sequence[Finished], sections: Sequence[Section], *, missing: Safe
     """The page as text."""
     title = f"{runs[0].record['identity'].get('model', {}).get('name', 'model')} under the mnemoscope"
     studies = [_study(run, section) for run, section in zip(runs, sections, strict=True)]
-    links = [("claims", "Claims"), *((run.record["study"], study_name(run.record["study"])) for run in runs)]
-    navigation = element(
-        "nav",
-        *(element("a", text, href=f"#{anchor}") for anchor, text in (*links, ("trust", "Trust"))),
-        element("button", "Dark", type="button", id="mode", aria_label="switch between light and dark"),
-        aria_label="sections",
-    )
-    main = element(
-        "main",
+    return shell(
+        title,
+        [
+            ("claims", "Claims"),
+            *((run.record["study"], study_name(run.record["study"])) for run in runs),
+            ("trust", "Trust"),
+        ],
         header(runs),
         missing,
         element("section", element("h2", "Claims"), claims_table(runs), id="claims"),
@@ -80,7 +78,17 @@ def html(runs: Sequence[Finished], sections: Sequence[Section], *, missing: Safe
         element("section", element("h2", "Trust"), trust(runs), id="trust"),
         element("footer", "Made from the tables of this run by mnemoscope. Full precision: tables/*.parquet."),
     )
-    body = joined((navigation, main, island("theme", _theme()), *_scripts()))
+
+
+def shell(title: str, links: Sequence[tuple[str, str]], *content: Child) -> str:
+    """A whole page around its content: navigation to the anchors of `links`, style, colours, scripts. Asks for nothing."""
+    navigation = element(
+        "nav",
+        *(element("a", text, href=f"#{anchor}") for anchor, text in links),
+        element("button", "Dark", type="button", id="mode", aria_label="switch between light and dark"),
+        aria_label="sections",
+    )
+    body = joined((navigation, element("main", *content), island("theme", _theme()), *_scripts()))
     return _document(title, body)
 
 

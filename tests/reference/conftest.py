@@ -1,7 +1,5 @@
 """A plain way to look into a planted model: hooks on transformers' own modules, none of our engine."""
 
-from types import SimpleNamespace
-
 import pytest
 
 
@@ -149,19 +147,19 @@ def plant():
 
 
 @pytest.fixture(scope="session")
-def share():
-    """Definition of RI's OV score from logits: q of one token over the sum of q (methods.md P1.2, B1.4)."""
+def shares():
+    """RI's OV score of every visible token: q over the sum of q; nan where undefined (methods.md P1.2, B1.4)."""
 
-    def score(logits, visible, token):
-        """Share of `token` among the distinct `visible` ids, and the mean share of others, or nan where undefined."""
+    def shares(logits, visible):
         import torch
 
         ids = torch.unique(visible)
         z = logits[ids].double()
-        if (z.max() - z.min()) < 1e-4 * 6:
-            return float("nan")
-        w = torch.expm1(z - z.mean())
-        q = torch.relu(w - w.mean())
-        return (q[ids == token].sum() / q.sum()).item()
+        found = torch.full(logits.shape, torch.nan, dtype=torch.double)
+        if z.max() - z.min() > 1e-4 * 6:
+            w = torch.expm1(z - z.mean())
+            q = torch.relu(w - w.mean())
+            found[ids] = q / q.sum()
+        return found
 
-    return SimpleNamespace(of=score)
+    return shares

@@ -87,7 +87,9 @@ def test_noise_has_the_stated_size_and_one_direction():
             for sigma, head in zip(CURVE, noised, strict=True):
                 drift = getattr(head, part).values - planted_block
                 assert np.linalg.norm(drift) / np.linalg.norm(planted_block) == pytest.approx(sigma)
-        np.testing.assert_allclose(np.array(noised[4].drift), 4 * np.array(noised[2].drift), atol=1e-9)  # sigma 2 and .5
+        np.testing.assert_allclose(
+            np.array(noised[4].drift), 4 * np.array(noised[2].drift), atol=1e-9
+        )  # sigma 2 and .5
 
 
 def test_noise_and_seed_move_only_what_they_should():

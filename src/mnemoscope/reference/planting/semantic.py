@@ -96,8 +96,7 @@ def _vocabulary(sizes: Sizes, rng: np.random.Generator) -> tuple[tuple[Pairing, 
 
 
 def _heads(pairings: tuple[Pairing, ...], entities: tuple[str, ...], rng: np.random.Generator) -> tuple[Head, ...]:
-    alphabet = [str(word) for word in rng.permutation(list(entities))]
-    following = {word: alphabet[(i + 1) % len(alphabet)] for i, word in enumerate(alphabet)}
+    following = _alphabet(pairings, entities, rng)
     carry = {(f"id/{m}", f"carried/{m}"): 1.0 for pairing in pairings for m in pairing.modifiers}
     drain = {("tag/bos", f"out/{word}"): float(rng.standard_normal()) / 3 for word in entities}
     heads = [
@@ -107,6 +106,16 @@ def _heads(pairings: tuple[Pairing, ...], entities: tuple[str, ...], rng: np.ran
     zoo = [head for pairing in pairings for head in _attending(pairing, entities, following)]
     places = rng.permutation([ZOO_LAYERS[i % len(ZOO_LAYERS)] for i in range(len(zoo))])
     return (*heads, *(replace(head, layer=int(layer)) for head, layer in zip(zoo, places, strict=True)))
+
+
+def _alphabet(pairings: tuple[Pairing, ...], entities: tuple[str, ...], rng: np.random.Generator) -> dict[str, str]:
+    """The next entity of every entity, in a random cycle where no tail follows its own head."""
+    pairs = {(head, tail) for pairing in pairings for head, tail, _, _ in pairing.rows()}
+    while True:
+        cycle = [str(word) for word in rng.permutation(list(entities))]
+        following = dict(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+        if not pairs & set(following.items()):
+            return following
 
 
 def _attending(pairing: Pairing, entities: tuple[str, ...], following: dict[str, str]) -> list[Head]:

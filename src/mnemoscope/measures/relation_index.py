@@ -60,6 +60,36 @@ def shares(
     Undefined (nan) where fewer than 3 tokens are visible, where max z - min z < 1e-4 bound, and where nothing is above the
     mean; the null also without candidates, the percentile without same-type tokens.
     """
+    pushed = promotion(logits, bound, visible)
+    at_tail = tail[None, :, None].expand(len(logits), -1, 1)
+    index = pushed.q.gather(-1, at_tail)[..., 0] / pushed.total
+    null = torch.einsum("hec,ec->he", pushed.q, candidates.float()) / candidates.sum(-1) / pushed.total
+    z = logits.float()
+    z_tail = z.gather(-1, at_tail)
+    below = (z < z_tail).float() + 0.5 * (z == z_tail).float()
+    percentile = torch.einsum("hec,ec->he", below, same_type.float()) / same_type.sum(-1)
+    return Shares(
+        index=index.where(pushed.defined, torch.nan),
+        null=null.where(pushed.defined & candidates.any(-1), torch.nan),
+        percentile=percentile.where(pushed.defined & same_type.any(-1), torch.nan),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What a head promotes among visible tokens: q up to a common factor, its sum, and whether it means anything."""
+
+    q: Float[Tensor, "head event context"]
+    total: Float[Tensor, "head event"]
+    defined: Bool[Tensor, "head event"]
+
+
+def promotion(
+    logits: Float[Tensor, "head event context"],
+    bound: Float[Tensor, "head event"],
+    visible: Bool[Tensor, "event context"],
+) -> Promotion:
+    """q_u = relu(expm1(z_u - max z) - mean over C of expm1(z - max z)); definition and conditions in `shares`."""
     z = logits.float()
     hidden = ~visible[None]
     n = visible.sum(-1)
@@ -68,18 +98,7 @@ def shares(
     above = torch.expm1(z - top[..., None]).masked_fill(hidden, 0)  # exact for small differences, and cannot overflow
     q = (above - (above.sum(-1) / n)[..., None]).relu().masked_fill(hidden, 0)
     total = q.sum(-1)
-    defined = (n[None] >= FEWEST) & (spread >= FLAT * bound) & (total > 0)
-    at_tail = tail[None, :, None].expand(len(z), -1, 1)
-    index = q.gather(-1, at_tail)[..., 0] / total
-    null = torch.einsum("hec,ec->he", q, candidates.float()) / candidates.sum(-1) / total
-    z_tail = z.gather(-1, at_tail)
-    below = (z < z_tail).float() + 0.5 * (z == z_tail).float()
-    percentile = torch.einsum("hec,ec->he", below, same_type.float()) / same_type.sum(-1)
-    return Shares(
-        index=index.where(defined, torch.nan),
-        null=null.where(defined & candidates.any(-1), torch.nan),
-        percentile=percentile.where(defined & same_type.any(-1), torch.nan),
-    )
+    return Promotion(q=q, total=total, defined=(n[None] >= FEWEST) & (spread >= FLAT * bound) & (total > 0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from mnemoscope.axes import SITES
 from mnemoscope.engine.identities import Line, Setting, some_layers
 from mnemoscope.engine.plan import Cell, Patch
 from mnemoscope.engine.sources import site_heads
 from mnemoscope.engine.sweep import site_reason, sweep_cells
+from mnemoscope.engine.tolerance import tolerance
 from mnemoscope.engine.verify import Verification
 from mnemoscope.errors import MnemoscopeError, UnsupportedError, listed
 from mnemoscope.model.lm import LM
@@ -33,7 +35,8 @@ def slow(asked: Setting) -> Iterator[Line]:
     if not own:
         raise UnsupportedError("no site can be patched", found="it has no site that can be patched")
     error = _carried_out(asked, own, path="slow").own
-    yield Line(identity="slow path: self-patch = no patch", error=error, allowed=asked.allowed, unit="logits")
+    allowed = _allowed(asked, asked.allowed)
+    yield Line(identity="slow path: self-patch = no patch", error=error, allowed=allowed, unit="logits")
 
 
 def fast(asked: Setting) -> Iterator[Line]:
@@ -104,4 +107,11 @@ def _lines(outcome: Outcome, asked: Setting) -> Iterator[Line]:
         "descent: self-patch = no patch": outcome.own,
     }
     for identity, error in measured.items():
-        yield Line(identity=identity, error=error, allowed=outcome.verification.tolerance, unit="logits")
+        yield Line(
+            identity=identity, error=error, allowed=_allowed(asked, outcome.verification.tolerance), unit="logits"
+        )
+
+
+def _allowed(asked: Setting, given: float) -> float:
+    """The tolerance, but never below float32's: attention weights are computed in it, whatever the model's type."""
+    return max(given, tolerance(0.0, torch.float32, asked.scale)) if asked.lm.dtype == torch.float64 else given

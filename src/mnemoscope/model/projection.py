@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mnemoscope.model.lm import LM
 from mnemoscope.model.probe import BlockRun, probe, probe_ids, submodules
 
+ROUNDINGS = 8  # relative differences below so many units in the last place are rounding
 Found = tuple["OutputProjection | None", str]  # the projection, or the reason why there is none
 
 
@@ -95,7 +96,7 @@ def _one_head_per_row(z: Tensor, generator: torch.Generator) -> Tensor:
     """Row 0 as it is, row 1 + h with head h moved at every position. z: batch query head d_head."""
     rows, query, heads, width = z.shape
     noise = torch.randn(query, heads, width, generator=generator).to(z.device, z.dtype)
-    scale = z.float().std().clamp_min(1e-2).to(z.dtype)
+    scale = z.abs().max().clamp_min(1e-2)  # so that a head that says little moves as much as a loud one
     which = torch.eye(heads, dtype=z.dtype, device=z.device)
     which = torch.cat([which.new_zeros(1, heads), which, which.new_zeros(rows - 1 - heads, heads)])
     return z[:1] + which[:, None, :, None] * (noise * scale)
@@ -133,14 +134,14 @@ def _find(run: BlockRun, writer: str, module_of: Callable[[str], nn.Module]) -> 
 
 def _moves(rows: Tensor) -> bool:
     flat = rows.reshape(rows.shape[0], -1).double()
-    return bool((flat - flat[:1]).abs().max() > 64 * torch.finfo(rows.dtype).eps * flat[0].abs().max())
+    return bool((flat - flat[:1]).abs().max() > ROUNDINGS * torch.finfo(rows.dtype).eps * flat[0].abs().max())
 
 
 def _separable(groups: Float[Tensor, "batch query head width"]) -> bool:
     """Row 1 + h differs from row 0 in group h; elsewhere at most by one factor per position (a sub-norm's scale)."""
     heads = groups.shape[2]
     base, moved = groups[0].double(), groups[1 : 1 + heads].double()
-    allowed = 64 * torch.finfo(groups.dtype).eps * base.abs().amax()
+    allowed = ROUNDINGS * torch.finfo(groups.dtype).eps * base.abs().amax()
     for head in range(heads):
         own = (moved[head, :, head] - base[:, head]).abs().max()
         other = torch.arange(heads, device=groups.device) != head
@@ -166,7 +167,9 @@ def _is_affine(module: nn.Module, given: Tensor) -> bool:
         return False
     size = torch.stack([x.double().abs().max() for x in (zero, a, b, both)]).max()
     error = (both.double() - b.double() - a.double() + zero.double()).abs().max()
-    return bool(error <= 64 * torch.finfo(given.dtype).eps * size)
+    eps = torch.finfo(given.dtype).eps
+    roundings = 64 if eps < 1e-6 else ROUNDINGS  # narrow types are summed up in float32 and rounded once
+    return bool(error <= roundings * eps * size)
 
 
 def _between(run: BlockRun, name: str, writer: str, module_of: Callable[[str], nn.Module]) -> nn.Module | str | None:

@@ -20,17 +20,18 @@ from mnemoscope.model.lm import LM
 from mnemoscope.model.seams import AttentionCall, attention_seam, module_seam
 
 _ROWS = 1024  # texts pushed at once
+_LARGE = 2.0**10  # a power of two: multiplying by it rounds nothing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Affine:
     """y = x W + b per head, proven on random inputs; `reason` says why it is not so.
 
-    W [head d_in d_out] and b [head d_out]; error: largest relative error over random inputs.
+    W [head d_in d_out] and b [head d_out], or [1 d_out] where all heads share it; error: largest relative error over random inputs.
     """
 
     W: Float[Tensor, "head d_in d_out"]
-    b: Float[Tensor, "head d_out"]
+    b: Float[Tensor, "head_or_1 d_out"]
     error: float
     reason: str = ""
 
@@ -153,20 +154,20 @@ def _output(lm: LM, layer: int) -> Affine:
 def _affine(mapped: Callable[[Tensor], Tensor], d_in: int, lm: LM, of_what: str) -> Affine:
     """The affine map [row d_in] -> [row head d_out], from the images of 0 and of multiples of the identity's rows.
 
-    The multiple (a power of two) grows until the bias is no larger than what is added to it: a bias of 100 beside
+    The multiple (a power of two) is large, and grows until the bias is no larger than what is added to it: a bias of 100 beside
     weights of 0.02, as real models have it, would otherwise leave rounding in the place of the weights.
     """
     b = mapped(torch.zeros(1, d_in))[0]
-    size, W = 1.0, _pushed(mapped, b, d_in, 1.0)
+    size, W = _LARGE, _pushed(mapped, b, d_in, _LARGE)
     if float(W.abs().max()) == 0:
         return _absent(f"it does not depend on {of_what}: it comes from elsewhere")
     for _ in range(3):
-        wanted = 2.0 ** max(0, math.ceil(math.log2(max(1e-30, float(b.abs().max()) / _rms(W)))))
-        if wanted <= size:
+        wanted = 2.0 ** math.ceil(math.log2(max(1e-30, float(b.abs().max()) / _rms(W))))
+        if wanted <= size or lm.dtype == torch.float16:
             break
-        size = min(wanted, 2.0**10 if lm.dtype == torch.float16 else 2.0**20)
+        size = min(wanted, 2.0**20)
         W = _pushed(mapped, b, d_in, size)
-    worst = max(_misfit(mapped, W, b, size * factor) for factor in (0.5, 1.0, 4.0))
+    worst = max(_misfit(mapped, W, b, size * factor) for factor in (1 / size, 0.5, 1.0, 4.0))
     if worst > 64 * torch.finfo(lm.dtype).eps:
         return _absent(f"it is not an affine function of {of_what}")
     return Affine(W=W, b=b, error=worst)
@@ -181,7 +182,10 @@ def _misfit(mapped: Callable[[Tensor], Tensor], W: Tensor, b: Tensor, size: floa
     """Relative error of x W on a random text, pushed alone: nothing may depend on the company it is in."""
     x = size * torch.randn(1, W.shape[1], generator=torch.Generator().manual_seed(1))
     x = x.to(b.dtype).to(b.device)
-    return _apart(torch.einsum("i,hio->ho", x[0].double(), W.double()), mapped(x)[0].double() - b.double())
+    change, image = torch.einsum("i,hio->ho", x[0].double(), W.double()), mapped(x)[0].double()
+    if size > 1:  # large enough for the weights to be seen beside the bias
+        return _apart(change, image - b.double())
+    return _apart(change + b.double(), image)
 
 
 def _rms(W: Tensor) -> float:

@@ -46,7 +46,11 @@ def tiny(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, 
         torch.manual_seed(seed)
         # a family's own advice to its trainers (fast kernels that are not installed ...) is none of ours
         warnings.simplefilter("ignore")
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+        model = (
+            AutoModelForCausalLM.from_config(config, attn_implementation="eager", experts_implementation="eager")
+            .float()
+            .eval()
+        )
         _randomise_(model, torch.Generator().manual_seed(seed))
         _scale_logits_(model)
     return model.to(dtype)

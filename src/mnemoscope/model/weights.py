@@ -1,9 +1,10 @@
 """Weight matrices per head, and those between tokens and the stream, as far as a model has them.
 
-Row vectors throughout: q = x W_Q + b_Q with x the attention module's input (after the block's norm) and q before rotary;
-z W_O + b_O summed over heads is what the attention module gives (before a post-norm or multiplier). They are found by
-`mnemoscope.model.affine`, and proven. Where a map is not affine (norms on q and k, latent attention, gates) there is no
-such matrix: the functions raise UnsupportedError with the reason, and `weight_reason` gives it as text.
+Row vectors throughout. q = x W_Q + b_Q, with x the attention module's input (after the block's norm) and q before rotary,
+times the constant by which some rotaries (yarn's) multiply q and k. z W_O + b_O, summed over heads, is what the attention
+module gives (before a post-norm or multiplier). They are found by `mnemoscope.model.affine`, and proven. Where a map is
+not affine (norms on q and k, latent attention, gates) there is no such matrix: the functions raise UnsupportedError with
+the reason, and `weight_reason` gives it as text.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from mnemoscope.measures.relation_events import Context, Events, context, events
 from mnemoscope.measures.relation_index import Gate, Shares, gate, shares
 from mnemoscope.measures.relation_texts import RelationText
 from mnemoscope.model import weights
-from mnemoscope.model.batch import Batch, from_rows
+from mnemoscope.model.batch import Batch, batch_of_ids
 from mnemoscope.model.head import final_norm, unembedding
 from mnemoscope.model.lm import LM
 
@@ -46,7 +46,7 @@ def measure_texts(
     lm: LM, texts: Sequence[RelationText], queries: Sequence[Int[Tensor, "triple query"] | None]
 ) -> tuple[Measured, ...]:
     """Run the texts as one batch and measure every head. queries: sampled opportunities per text (None: all)."""
-    batch = from_rows(lm, [tuple(text.ids.tolist()) for text in texts])
+    batch = batch_of_ids(lm, [tuple(text.ids.tolist()) for text in texts])
     contexts = [context(text.ids, text.types) for text in texts]
     found = [events(ctx, text.pairs, queries=q) for ctx, text, q in zip(contexts, texts, queries, strict=True)]
     kept = _Kept(lm=lm, texts=texts, events=found, gates={}, values={}, outputs={})

@@ -1,6 +1,9 @@
 """Options that several commands share, each declared once, and how a command gets its model."""
 
+import sys
 import tomllib
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,8 +61,11 @@ def load_lm(
     trust_remote_code: bool = False,
 ) -> "LM":
     """Load the model that a command line names."""
+    from transformers.utils import logging
+
     from mnemoscope.model.load import load
 
+    logging.disable_progress_bar()  # one spinner of ours instead
     choose("--dtype", dtype, ("auto", "float32", "bfloat16", "float16", "float64"))
     choose("--bos", bos, ("auto", "yes", "no"))
     return load(
@@ -72,3 +78,15 @@ def load_lm(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
+
+
+@contextmanager
+def waiting(what: str) -> Generator[None]:
+    """A spinner on stderr while something takes its time; nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -1,5 +1,6 @@
 """Every chart of the page as SVG and PNG, through vl-convert: the same specification, the light theme, no browser."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import vl_convert
 
 from mnemoscope.report.blocks import columns
 from mnemoscope.report.section import Drawing, Figure, Section
-from mnemoscope.report.theme import config, palette
+from mnemoscope.report.theme import config, css_colours, palette
 from mnemoscope.results.parquet import write_whole, writing
 
 PIXELS_PER_POINT = 2.0
@@ -21,16 +22,22 @@ def write_figures(section: Section, folder: Path, prefix: str) -> tuple[Path, ..
     for block in section.blocks:
         if isinstance(block, Figure):
             svg = vl_convert.vegalite_to_svg(still(block), config={**config("light"), "background": "white"})
-            png = vl_convert.svg_to_png(svg, scale=PIXELS_PER_POINT)
-            for ending, content in (("svg", svg.encode()), ("png", png)):
-                path = folder / f"{prefix}-{block.id}.{ending}"
-                write_whole(path, content)
-                written.append(path)
         elif isinstance(block, Drawing):
-            path = folder / f"{prefix}-{block.id}.svg"
-            write_whole(path, block.svg.markup.encode())
+            svg = alone(block.svg.markup)
+        else:
+            continue
+        for ending, content in (("svg", svg.encode()), ("png", vl_convert.svg_to_png(svg, scale=PIXELS_PER_POINT))):
+            path = folder / f"{prefix}-{block.id}.{ending}"
+            write_whole(path, content)
             written.append(path)
     return tuple(written)
+
+
+def alone(svg: str) -> str:
+    """A drawing that does without the page: its colour variables replaced by the light theme's colours."""
+    colours = css_colours("light")
+    text = re.sub(r"var\(--([a-z0-9]+)\)", lambda match: colours[match[1]], svg).replace("currentColor", colours["ink"])
+    return text if "xmlns=" in text else text.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
 
 
 def still(figure: Figure) -> dict[str, Any]:

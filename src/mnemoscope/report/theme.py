@@ -86,8 +86,12 @@ def variables() -> str:
     return f":root{{{_block('light')}}}:root[data-mode=dark]{{{_block('dark')}}}"
 
 
+def css_colours(mode: Mode) -> dict[str, str]:
+    """The page's colours by the name of their variable: ink muted line page mark accent wash c0 ... c6."""
+    categories = {f"c{i}": colour for i, colour in enumerate(CATEGORY[mode])}
+    wash = {"light": "#f6f8f9", "dark": "#1b2026"}[mode]
+    return {**INK[mode], **categories, "accent": CATEGORY[mode][0], "wash": wash}
+
+
 def _block(mode: Mode) -> str:
-    colours = {**INK[mode], **{f"c{i}": colour for i, colour in enumerate(CATEGORY[mode])}}
-    colours["accent"] = CATEGORY[mode][0]
-    colours["wash"] = {"light": "#f6f8f9", "dark": "#1b2026"}[mode]
-    return f"color-scheme:{mode};" + "".join(f"--{name}:{colour};" for name, colour in colours.items())
+    return f"color-scheme:{mode};" + "".join(f"--{name}:{colour};" for name, colour in css_colours(mode).items())

@@ -13,7 +13,7 @@ from mnemoscope.stats.clusters import clustered_mean
 
 def test_bca_is_scipys():
     x = np.random.default_rng(0).exponential(size=60)
-    mine = bootstrap(lambda i: float(x[i].mean()), np.arange(60), rng=np.random.default_rng(1), n_boot=4000)
+    mine = bootstrap(lambda i: float(x[i].mean()), np.arange(60), rng=np.random.default_rng(1), n_boot=3000)
     fast = bootstrap_ratio(x, None, np.arange(60), rng=np.random.default_rng(2), n_boot=9000, interval="bca")
     theirs = stats.bootstrap((x,), np.mean, n_resamples=9000, method="BCa", rng=np.random.default_rng(3))
     for one in (mine, fast):
@@ -50,12 +50,12 @@ def test_a_cell_is_as_if_alone_and_blocks_do_not_matter(monkeypatch):
 def test_a_planted_ratio_is_covered():
     rng = np.random.default_rng(8)
     inside = 0
-    for _ in range(200):
+    for _ in range(60):
         b = rng.gamma(4, 1, 25)
         a = 0.5 * b + rng.normal(0, 1, 25)
         one = bootstrap_ratio(a, b, np.arange(25), rng=rng, n_boot=400)
         inside += one.low <= 0.5 <= one.high
-    assert 0.88 <= inside / 200 <= 0.99
+    assert 51 <= inside <= 60
 
 
 def test_resamples_have_the_size_of_the_sample():

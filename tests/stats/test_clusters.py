@@ -62,11 +62,11 @@ def test_two_way_variance_of_a_planted_design():
     rng = np.random.default_rng(4)
     doc, tail = (x.ravel() for x in np.meshgrid(np.arange(20), np.arange(20)))
     widths = []
-    for _ in range(200):
+    for _ in range(80):
         x = rng.normal(0, 1, 20)[doc] + rng.normal(0, 2, 20)[tail] + rng.normal(0, 0.5, 400)
         two = clustered_mean(x, doc, tail)
         widths.append(((two.high - two.low) / 2 / 2.093) ** 2)  # t_.975 with 19 df
-    assert np.mean(widths) == pytest.approx(1 / 20 + 4 / 20 + 0.5 / 400 - 5.25 / 400, rel=0.06)
+    assert np.mean(widths) == pytest.approx(1 / 20 + 4 / 20 + 0.5 / 400 - 5.25 / 400, rel=0.09)
 
 
 def test_undefined_says_why():

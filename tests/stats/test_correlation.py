@@ -68,12 +68,12 @@ def test_groups_are_not_pooled():
 def test_an_interval_covers_the_planted_correlation():
     rng = np.random.default_rng(4)
     cluster, inside = np.repeat(np.arange(40), 2), 0
-    for _ in range(20):
+    for _ in range(10):
         x = rng.normal(size=40)[cluster]
         y = 0.6 * x + 0.8 * rng.normal(size=40)[cluster]
         one = correlate(x, y, cluster, rng=rng, kind="pearson", n_boot=200)
         inside += one.low <= 0.6 <= one.high
-    assert 15 <= inside <= 20
+    assert 7 <= inside <= 10
 
 
 def test_a_map_is_correlated_over_documents():

@@ -68,7 +68,7 @@ def test_a_planted_label_is_read_and_an_item_is_not_a_label():
     assert probe_score(classify(x, label, item, folds), item, rng=rng).low > 0.3
     memory, _, _ = crossed(rng, strength=0.0)
     assert (
-        probe_score(classify(memory, label, item, folds), item, rng=rng).low < 0
+        probe_score(classify(memory, label, item, folds, penalties=(10.0,)), item, rng=rng).low < 0
     )  # prompts of an item give it away, items do not
 
 
@@ -108,11 +108,12 @@ def test_candidates_bound_the_answer():
     label = pair[:, 0]
     x = present @ rng.normal(size=(4, 10)) * 3 + rng.normal(size=(192, 10))
     folds = grouped_folds(item, rng=rng, labels=label)
-    free, bound = classify(x, label, item, folds), classify(x, label, item, folds, candidates=present)
+    free = classify(x, label, item, folds, penalties=(10.0,))
+    bound = classify(x, label, item, folds, candidates=present, penalties=(10.0,))
     assert probe_score(free, item, rng=rng).low > 0.1
     one = probe_score(bound, item, rng=rng)
     assert one.low < 0 < one.high
-    asked = classify(x + 4 * rng.normal(size=(4, 10))[label], label, item, folds, candidates=present)
+    asked = classify(x + 4 * rng.normal(size=(4, 10))[label], label, item, folds, candidates=present, penalties=(10.0,))
     assert probe_score(asked, item, rng=rng).low > 0.2
 
 
@@ -120,7 +121,9 @@ def test_a_frequent_label_is_no_knowledge():
     rng = np.random.default_rng(10)
     item = np.arange(150)
     label = (rng.random(150) < 0.25).astype(int)
-    reading = classify(rng.normal(size=(150, 5)), label, item, grouped_folds(item, rng=rng, labels=label))
+    reading = classify(
+        rng.normal(size=(150, 5)), label, item, grouped_folds(item, rng=rng, labels=label), penalties=(1e3,)
+    )
     assert reading.score.mean() > 0.65
     assert probe_score(reading, item, rng=rng).estimate < 0.03
 
@@ -159,7 +162,7 @@ def test_controls_attach_to_a_word_that_recurs():
         control_labels(item, label, folds, rng=rng)
     shown = np.eye(7)[word] + 0.1 * rng.normal(size=(120, 7))
     assert (
-        probe_score(classify(shown, control, item, folds), item, rng=rng).estimate > 0.3
+        probe_score(classify(shown, control, item, folds, penalties=(10.0,)), item, rng=rng).estimate > 0.3
     )  # learnable, as a control must be
 
 

@@ -31,13 +31,13 @@ def test_recovery_beyond_the_neutral_prefix():
     """patched recovers 70% of the gap, the neutral prefix 20%: the difference .5 is covered at about the nominal rate."""
     rng = np.random.default_rng(3)
     inside = 0
-    for _ in range(100):
+    for _ in range(40):
         gap = rng.normal(3, 1, 40)
         patched, neutral = 0.7 * gap + rng.normal(0, 0.3, 40), 0.2 * gap + rng.normal(0, 0.3, 40)
         one = difference_of_ratios((patched, gap), (neutral, gap), np.arange(40), rng=rng, n_boot=400)
         assert one.estimate == pytest.approx((patched - neutral).sum() / gap.sum())
         inside += one.low <= 0.5 <= one.high
-    assert inside >= 87
+    assert inside >= 33
 
 
 def test_no_gap_no_recovery():

@@ -64,10 +64,10 @@ def test_held_out_r2_is_the_literal_one():
 def test_planted_weights_are_covered_and_topics_not_rows_count():
     rng = np.random.default_rng(4)
     inside = np.zeros(3)
-    for _ in range(15):
+    for _ in range(8):
         mine = regress(*planted(rng), rng=rng, penalties=(0.0,), n_boot=100)
         inside += (mine.ols.low <= [0.8, -0.6, 0.0]) & (mine.ols.high >= [0.8, -0.6, 0.0])
-    assert (inside >= 11).all()
+    assert (inside >= 6).all()
     assert mine.ols.n_units.tolist() == [12, 12, 12]
 
 

@@ -265,6 +265,8 @@ def _filled(
     cells = jackknife_t(every, out, n=len(pairs.kept), fisher=True)
     single = p_value(every, spread)
     method = f"{kind} over pairs of units; jackknife-t (Fisher z); {len(null)} permutations of units, one-sided"
+    if len(null) and np.isnan(null).all():
+        method += f" (not made: tau-a of more than {TAU_PAIRS} pairs)"
     why = np.array(cells.reason)
     why[np.isnan(every)] = "distances undefined or constant"
     cells = replace(cells, p=single, method=method, reason=why, n_units=np.full(n_layers, len(pairs.size)))

@@ -54,21 +54,23 @@ def before_after(
     swaps = paired_swaps(len(pairs.size), n_perm, rng)
     stays = np.vstack([np.ones((1, len(pairs.kept)), bool), groups_left(pairs, rng)])
     control = _controls(nuisances, pairs, len(items))
-    seen, drawn, values = [], [], []
+    joint_pairs = _joint_pairs(items)
+    basis = _joint_basis(nuisances, joint_pairs[0])
+    seen, drawn, ranked = [], [], []
     for before, after in layers:
         matched("before and after", before=len(before), after=len(after), items=len(items))
         both = np.vstack([standardised(before), standardised(after)])
         joint = rdm(both, metric=metric, standardise=False)
         if np.isnan(joint).any() or min(np.ptp(before, axis=0).max(), np.ptp(after, axis=0).max()) == 0:
-            values.append(np.full(len(stays), math.nan))
-            seen.append(math.nan)
-            drawn.append(np.full(len(swaps), math.nan))
-            continue
-        values.append(_difference(joint, unit_h[pairs.block], control, pairs, stays, n=len(items)))
-        statistic = _swapped(joint, unit_h, nuisances, items, swaps)
+            ranked.append(None)
+            statistic = np.full(len(swaps) + 1, math.nan)
+        else:
+            ranked.append([dense(half[pairs.kept]) for half in _halves(joint, len(items))])
+            statistic = _swapped(joint, unit_h, basis, joint_pairs, swaps)
         seen.append(statistic[0])
         drawn.append(statistic[1:])
-    return _record(np.array(values).T, np.array(seen), np.array(drawn).T, pairs=pairs, partial=nuisances is not None)
+    values = _differences(ranked, unit_h[pairs.block], control, stays)
+    return _record(values, np.array(seen), np.array(drawn).T, pairs=pairs, partial=nuisances is not None)
 
 
 def _halves(joint: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,28 +92,46 @@ def _controls(nuisances: np.ndarray | None, pairs: Pairs, n: int) -> tuple[list[
     return [dense(a[pairs.kept]) for a, _ in halves], [dense(b[pairs.kept]) for _, b in halves]
 
 
-def _difference(
-    joint: np.ndarray, h: np.ndarray, control: tuple[list, list], pairs: Pairs, stays: np.ndarray, *, n: int
-) -> Float[np.ndarray, " group"]:
-    before, after = (dense(half[pairs.kept]) for half in _halves(joint, n))
-    low, high = (leave_out([code], h, part, stays)[:, 0] for code, part in zip((before, after), control, strict=True))
-    return high - low
+def _differences(
+    ranked: list[list[np.ndarray] | None], h: np.ndarray, control: tuple[list, list], stays: np.ndarray
+) -> Float[np.ndarray, "group layer"]:
+    """(Partial) Spearman after minus before for every layer and every mask of pairs; nan for layers that have no geometry."""
+    out = np.full((len(stays), len(ranked)), math.nan)
+    fine = [layer for layer, halves in enumerate(ranked) if halves is not None]
+    low, high = (
+        leave_out([halves[side] for halves in ranked if halves is not None], h, part, stays)
+        for side, part in enumerate(control)
+    )
+    out[:, fine] = high - low
+    return out
+
+
+def _joint_pairs(items: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of the 2n prompts from different items: places in the condensed joint RDM, cell of (item, condition)^2, item codes."""
+    code, n_items = codes(items)
+    i, j = np.triu_indices(2 * len(items), 1)
+    item, half = np.concatenate([code, code]), np.concatenate([code, code + n_items])
+    kept = np.flatnonzero(item[i] != item[j])
+    return kept, half[i[kept]] * 2 * n_items + half[j[kept]], code
+
+
+def _joint_basis(nuisances: np.ndarray | None, kept: np.ndarray) -> np.ndarray:
+    rows = [] if nuisances is None else [centred(midranks(dense(row[kept]))) for row in nuisances]
+    return orthonormal(rows, len(kept))
 
 
 def _swapped(
-    joint: np.ndarray, unit_h: np.ndarray, nuisances: np.ndarray | None, items: np.ndarray, swaps: np.ndarray
+    joint: np.ndarray,
+    unit_h: np.ndarray,
+    basis: np.ndarray,
+    joint_pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    swaps: np.ndarray,
 ) -> Float[np.ndarray, " perm"]:
     """Joint-rank correlation after minus before, first for the data and then for every swap."""
-    code, n_items = codes(items)
-    i, j = np.triu_indices(2 * len(items), 1)
-    item = np.concatenate([code, code])
-    kept = np.flatnonzero(item[i] != item[j])
-    half = np.concatenate([code, code + n_items])
+    kept, place, code = joint_pairs
+    n_items = swaps.shape[1]
     rank = centred(midranks(dense(joint[kept])))
-    if nuisances is not None:
-        basis = orthonormal([centred(midranks(dense(row[kept]))) for row in nuisances], len(kept))
-        rank = rank - basis @ (basis.T @ rank)
-    place = half[i[kept]] * 2 * n_items + half[j[kept]]
+    rank = rank - basis @ (basis.T @ rank)
     grids = [_grid(place, x, 2 * n_items) for x in (rank, rank * rank)]
     h = _hypothesis_grid(unit_h, code, n_items)
     chosen = np.vstack([np.zeros((1, n_items), bool), swaps])

@@ -14,7 +14,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_stopped_study_makes_the_same_tables(stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask: dict[str, Any] = {"limit": 3, "threads": 1, "quiet": True}
+    ask: dict[str, Any] = {"limit": 2, "threads": 1, "quiet": True}
     peace = runner.run("heads", stories, out=tmp_path / "peace", **ask)
     real, count, stops = runner._kept, 0, 0
 

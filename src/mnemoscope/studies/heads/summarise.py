@@ -47,7 +47,7 @@ def _matrix(frame: pl.DataFrame, column: str) -> tuple[Float[np.ndarray, "sequen
     ordered = frame.sort("layer", "head", "sequence")
     cells = ordered.select("layer", "head").unique(maintain_order=True)
     n = ordered["sequence"].n_unique()
-    return ordered[column].to_numpy().reshape(len(cells), n).T, cells
+    return ordered[column].cast(pl.Float64).to_numpy().reshape(len(cells), n).T, cells
 
 
 def _cells(frame: pl.DataFrame, seed: int) -> pl.DataFrame:

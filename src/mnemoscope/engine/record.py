@@ -23,6 +23,7 @@ from mnemoscope.engine.writers import WRITER_SITES, writer_reason, writer_seam
 from mnemoscope.errors import OptionError, UnsupportedError, choose, listed
 from mnemoscope.model.batch import Batch, forward_inputs, tokenize
 from mnemoscope.model.lm import LM
+from mnemoscope.model.parts import block_parts
 from mnemoscope.model.positions import positions as columns_of
 from mnemoscope.model.seams import AttentionCall, BlockCall, attention_seam, block_seam, module_seam
 from mnemoscope.model.structure import text_decoder
@@ -155,6 +156,8 @@ def record(
     choose("logits", logits, LOGITS)
     keeper = _Keeper(lm=lm, batch=batch, wants=wants, columns=columns, each=each)
     inputs = forward_inputs(lm, batch)
+    if any(wants.get(site) for site in WRITER_SITES):
+        block_parts(lm)  # a discovery runs the model: never inside our own seams
     with ExitStack() as stack:
         stack.enter_context(block_seam(lm.blocks, before=keeper.before, after=keeper.after))
         if any(wants.get(site) for site in ATTENTION_SITES):

@@ -85,12 +85,9 @@ def planted(
 
     Raises OptionError for an unknown kind, family or size, InputError for sizes that cannot host the circuit.
     """
-    sizes_of, plan_of = KINDS[choose("planted model", kind, tuple(KINDS))]
     choose("family of planted models", family, FAMILIES)
-    for name in sizes:
-        choose(f"size of a planted {kind!r} model", name, tuple(f.name for f in fields(sizes_of)))
-    rngs, chosen = dice(seed), sizes_of(**sizes)
-    plan = plan_of(chosen, rngs)
+    chosen, rngs = _sizes(kind, sizes), dice(seed)
+    plan = KINDS[kind][1](chosen, rngs)
     size = Size(n_heads=n_heads or plan.n_heads, d_head=d_head, kv_group=kv_group, n_ctx=n_ctx)
     circuit = spoiled(plan.circuit, sigma=noise, rng=rngs.noise)
     tokenizer = _tokenizer(plan, n_ctx)
@@ -116,6 +113,13 @@ def planted(
     if folder is not None:
         made.save(folder)
     return made
+
+
+def _sizes(kind: str, sizes: Mapping[str, Any]) -> Any:
+    sizes_of, _ = KINDS[choose("planted model", kind, tuple(KINDS))]
+    for name in sizes:
+        choose(f"size of a planted {kind!r} model", name, tuple(f.name for f in fields(sizes_of)))
+    return sizes_of(**sizes)
 
 
 def _tokenizer(plan: Plan, n_ctx: int) -> PreTrainedTokenizerFast:

@@ -1,5 +1,6 @@
 """`mnemoscope check MODEL`: what can be measured on this model, proven on its own weights."""
 
+import dataclasses
 import json
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from mnemoscope.cli import options
 from mnemoscope.errors import OptionError
+from mnemoscope.results.look import finite
 
 
 def check(
@@ -36,20 +38,23 @@ def check(
         raise OptionError("check needs a model", allowed="a hub id, a local folder, 'reference', or --all-classes")
     from mnemoscope.engine.check import check as prove
 
-    lm = options.load_lm(
-        model,
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        bos=bos,
-        allow_pickle=allow_pickle,
-        trust_remote_code=trust_remote_code,
-    )
-    report = prove(lm)
+    with options.waiting(f"checking {model}"):
+        lm = options.load_lm(
+            model,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            bos=bos,
+            allow_pickle=allow_pickle,
+            trust_remote_code=trust_remote_code,
+        )
+        report = prove(lm)
     if as_json:
-        print(json.dumps(report.to_dict()))  # noqa: T201
+        found = dataclasses.asdict(report) | {"ok": report.ok}
+        found["lines"] = [{**line, "ok": kept.ok} for line, kept in zip(found["lines"], report.lines, strict=True)]
+        print(json.dumps(finite(found)))  # noqa: T201
     else:
-        Console().print(report.table())
+        Console(highlight=False, markup=False, soft_wrap=True).print(report.table())
     if not report.ok:
         raise typer.Exit(2)

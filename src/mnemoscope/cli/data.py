@@ -1,6 +1,7 @@
 """`mnemoscope data list|show|fetch`: the built-in and external data sets."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,24 +23,40 @@ def list_(as_json: options.Json = False) -> None:
     if as_json:
         print(json.dumps(rows))  # noqa: T201
         return
-    table = Table(*rows[0], box=None)
+    table = Table(*rows[0], box=None, header_style="bold", padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console().print(table)
 
 
 @app.command("show")
-def show(name: Name, limit: Annotated[int, typer.Option(min=1, help="So many items.")] = 5) -> None:
+def show(
+    name: Name, limit: Annotated[int, typer.Option(min=1, help="So many items.")] = 5, as_json: options.Json = False
+) -> None:
     """The first items of a data set or of a file of yours, as the studies will read them."""
     from mnemoscope.data.catalogue import preview
 
-    for line in preview(name, limit):
-        print(line)  # noqa: T201
+    lines = list(preview(name, limit))
+    print(json.dumps(lines) if as_json else "\n".join(lines))  # noqa: T201
 
 
 @app.command("fetch")
-def fetch(name: Name) -> None:
-    """Where to get an external data set and how to pass it on; downloads nothing without being told where from."""
-    from mnemoscope.data.catalogue import instructions
+def fetch(
+    name: Name,
+    to: Annotated[Path | None, typer.Option(help="Download into this folder.", metavar="FOLDER")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Get an external data set at its pinned version with --to FOLDER; without, only say where it is.
 
-    print(instructions(name))  # noqa: T201
+    Example: [cyan]mnemoscope data fetch lre --to data/lre[/cyan]
+    """
+    from mnemoscope.data import catalogue
+
+    if to is None:
+        found = catalogue.instructions(name)
+        print(json.dumps({"name": name, "how": found}) if as_json else found)  # noqa: T201
+        return
+    catalogue.entry(name)
+    with options.waiting(f"fetching {name}"):
+        files = [str(path) for path in catalogue.fetch(name, to)]
+    print(json.dumps({"name": name, "files": files}) if as_json else "\n".join(files))  # noqa: T201

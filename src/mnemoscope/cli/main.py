@@ -3,13 +3,16 @@
 Exit codes: 0, 2 bad input or a refused capability, 3 finished with failed jobs, 130 interrupted.
 """
 
+import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from mnemoscope.cli import check, data, demo, doctor, look, report, run, show
-from mnemoscope.errors import MnemoscopeError, choose
+from mnemoscope.errors import MnemoscopeError, OptionError, choose
 
 app = typer.Typer(
     name="mnemoscope",
@@ -29,6 +32,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 COMMANDS = ("look", "demo", "check", "run", "report", "show", "doctor", "data")
+VERSION = ("--version", "-V")
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -39,21 +43,63 @@ def main(args: Sequence[str] | None = None) -> None:
 def execute(args: list[str]) -> int:
     """Run one command; errors become one line on stderr."""
     try:
+        if args and args[0] in VERSION:
+            from mnemoscope import __version__
+
+            print(__version__)  # noqa: T201
+            return 0
         if args and not args[0].startswith("-"):
             choose("command", args[0], COMMANDS)
-        code = app(args, standalone_mode=False)
+        code = app(args, standalone_mode=False, prog_name="mnemoscope")
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except MnemoscopeError as error:
         return _said(f"{type(error).__name__}: {error}", error.exit_code)
     except typer.TyperException as error:
-        return _said(f"{type(error).__name__}: {error.format_message()}", 2)
+        return _usage(error)
     except (KeyboardInterrupt, typer.Abort):
         return _said("interrupted", 130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _silence()
+        return 0
     except OSError as error:
         where = f" | found: {error.filename}" if error.filename else ""
         return _said(f"{type(error).__name__}: {error.strerror or error}{where} | try: another path, or free space", 2)
 
 
+def _usage(error: typer.TyperException) -> int:
+    """A command line that cannot be read: an unknown option or command gets the nearest name, anything else its help."""
+    known: dict[str, Any] = vars(error)
+    context, option = known.get("ctx"), known.get("option_name")
+    if context is None:
+        return _said(f"OptionError: {_line(error)}", 2)
+    if not _line(error):  # no arguments: the help was printed
+        return 2
+    help_ = f"{context.command_path} --help"
+    try:
+        if option:
+            names = {name for param in context.command.params for name in param.opts if name.startswith("-")}
+            choose("option", str(option), sorted(names))
+        if unknown := re.match("No such command '(.*?)'", _line(error)):
+            choose("command", unknown[1], sorted(vars(context.command)["commands"]))
+        raise OptionError(_line(error), hint=help_)
+    except OptionError as said:
+        return _said(f"OptionError: {said}", 2)
+
+
+def _line(error: typer.TyperException) -> str:
+    return " ".join(error.format_message().split()).rstrip(".")
+
+
 def _said(line: str, code: int) -> int:
-    print(line, file=sys.stderr)  # noqa: T201
+    try:
+        print(line, file=sys.stderr)  # noqa: T201
+        sys.stdout.flush()
+    except OSError:  # the disk behind stdout is full: nothing more can be said there
+        _silence()
     return code
+
+
+def _silence() -> None:
+    """Let what is still buffered for stdout go nowhere."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -1,5 +1,6 @@
 """`mnemoscope run STUDY MODEL`: a study, as a run folder that can be resumed, and its report."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,16 +8,15 @@ import typer
 
 from mnemoscope.axes import STUDIES
 from mnemoscope.cli import options
-from mnemoscope.errors import choose
-
-LINE = '{"text": "The capital of France is", "spans": {"topic": [[15, 21]]}, "answer": " Paris"}'
+from mnemoscope.data.jsonl import EXAMPLE
+from mnemoscope.errors import OptionError, choose
 
 
 def run(
     study: Annotated[str, typer.Argument(help="heads, emergence, recall, icl or all.", metavar="STUDY")],
     model: options.Model,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/STUDY-MODEL-HASH.")] = None,
-    data: Annotated[str | None, typer.Option(help="Your own texts or prompts; see the line below.")] = None,
+    data: Annotated[str | None, typer.Option(help="Your own texts or prompts; see the line above.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many documents or prompts.")] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Published sizes instead of quick ones.")] = False,
@@ -41,9 +41,12 @@ def run(
 
     Examples:  [cyan]mnemoscope run heads gpt2[/cyan]   [cyan]mnemoscope run recall ./my-model --data facts.jsonl[/cyan]
 
-    A line of your own data (JSON lines; spans are character ranges):
+    A line of your own data (JSON lines; only text is needed; spans by role, as words or as character ranges):
     """
     choose("study", study, (*STUDIES, "all"))
+    if lacking := absent() if study == "all" else tuple(set(absent()) & {study}):
+        there = [name for name in STUDIES if name not in absent()]
+        raise OptionError(f"this installation lacks the studies {', '.join(lacking)}", allowed=", ".join(there))
     asked = {
         "data": data,
         "limit": limit,
@@ -66,7 +69,19 @@ def run(
     finish(study, model, out=out, fresh=fresh, ray=ray, as_json=as_json, **given)
 
 
-def finish(study: str, model: str, *, as_json: bool, **options: Any) -> None:
+def absent() -> tuple[str, ...]:
+    """Studies of the command line that this installation does not hold."""
+    return tuple(name for name in STUDIES if not _there(f"mnemoscope.studies.{name}"))
+
+
+def _there(package: str) -> bool:
+    try:
+        return find_spec(f"{package}.summarise") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def finish(study: str, model: Any, *, as_json: bool, **options: Any) -> None:
     """Run to the end, build the page and print the headlines; failed jobs are said after what could be had."""
     from mnemoscope.cli.show import headlines
     from mnemoscope.runner import run as start
@@ -76,4 +91,4 @@ def finish(study: str, model: str, *, as_json: bool, **options: Any) -> None:
     headlines(result.path, as_json=as_json, page=page)
 
 
-run.__doc__ = f"{run.__doc__}\n    [green]{LINE.replace('[', chr(92) + '[')}[/green]\n"
+run.__doc__ = f"{run.__doc__}\n    [green]{EXAMPLE.replace('[', chr(92) + '[')}[/green]\n"

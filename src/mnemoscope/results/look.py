@@ -142,14 +142,15 @@ class Look:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: undefined numbers are null."""
-        return _plain(asdict(self))
+        return finite(asdict(self))
 
 
-def _plain(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value as JSON has it: numbers that are not finite are null, tuples are lists."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: finite(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+        return [finite(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
     return value

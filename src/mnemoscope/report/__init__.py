@@ -4,6 +4,7 @@
     heads.py ... one file per study: `section(tables) -> Section`
     asked.py claims.py trust.py   the parts that every page has
     page.py      the order of the page; `write(run folder)`
+    flow.py      a process as one picture: boxes, arrows with measured numbers
     charts.py    curves with bands, intervals, matrices, dots, switches: what sections share
     figures.py   every chart as SVG and PNG beside the page
     theme.py     colours and chart defaults, for light and for dark

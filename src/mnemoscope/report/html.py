@@ -25,7 +25,10 @@ Child = str | Safe
 
 
 def element(name: str, /, *children: Child, **attributes: str | int | bool | None) -> Safe:
-    """One element. Text children and attribute values are escaped; `class_` is class, `data_x` is data-x; None is absent."""
+    """One element. Text children and attribute values are escaped; `class_` is class, `data_x` is data-x; None is absent.
+
+    Whole numbers and words only: a number with decimals is written by whoever knows how many.
+    """
     head = name + "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
         return Safe(f"<{head}>")

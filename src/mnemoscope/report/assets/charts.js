@@ -50,6 +50,21 @@ const mnemoscope = (() => {
     return [names, ...rows(columns).map((row) => names.map((name) => row[name]))].map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
   }
 
+  // The numbers of a chart as a table, for reading without a pointer: the first 200 rows; the CSV has all.
+  function dataTable(columns) {
+    const box = document.createElement("div"), table = document.createElement("table"), names = Object.keys(columns);
+    box.className = "scroll numbers"; box.tabIndex = 0;
+    const head = table.createTHead().insertRow();
+    for (const name of names) { const cell = document.createElement("th"); cell.scope = "col"; cell.textContent = name; head.append(cell); }
+    const body = table.createTBody();
+    for (const row of rows(columns).slice(0, 200)) {
+      const line = body.insertRow();
+      for (const name of names) line.insertCell().textContent = row[name] ?? "–";
+    }
+    box.append(table);
+    return box;
+  }
+
   function save(name, href) {
     const link = document.createElement("a");
     link.href = href; link.download = name;
@@ -67,6 +82,14 @@ const mnemoscope = (() => {
       const url = URL.createObjectURL(new Blob([csv(island(id + "-data"))], {type: "text/csv;charset=utf-8"}));
       save(id + ".csv", url); setTimeout(() => URL.revokeObjectURL(url), 1000);
     });
+    if (figure.matches(".chart, .drawing")) {
+      let table = null;
+      add("Table", (event) => {
+        if (table) { table.remove(); table = null; }
+        else figure.append(table = dataTable(island(id + "-data")));
+        event.target.setAttribute("aria-expanded", String(table !== null));
+      });
+    }
     if (figure.matches(".chart")) {
       for (const kind of ["svg", "png"])
         add(kind.toUpperCase(), async () => {

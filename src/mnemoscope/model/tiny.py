@@ -20,7 +20,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from mnemoscope.errors import choose
-from mnemoscope.model.families import EXPLICIT, NOT_DECODERS, SIZES, SPECIAL, TWELVE
+from mnemoscope.model.families import (
+    EXPLICIT,
+    NOT_DECODERS,
+    OPTIONAL_SIZES,
+    SIZES,
+    SPECIAL,
+    TWELVE,
+    UNBUILT,
+    UNREACHED_SIZES,
+)
 
 __all__ = ["TWELVE", "all_classes", "tiny", "tiny_config"]
 
@@ -30,8 +39,11 @@ N_LAYERS = 3
 
 @cache
 def all_classes() -> tuple[str, ...]:
-    """Model types of every decoder-only class in transformers' causal-LM mapping; the others are in `NOT_DECODERS`."""
-    return tuple(sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - set(NOT_DECODERS)))
+    """Model types of every decoder-only class in transformers' causal-LM mapping.
+
+    The others are in `families.NOT_DECODERS` and `families.UNBUILT`, each with its reason.
+    """
+    return tuple(sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - set(NOT_DECODERS) - set(UNBUILT)))
 
 
 def tiny(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: Any) -> PreTrainedModel:
@@ -58,21 +70,34 @@ def tiny(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, 
 
 def tiny_config(model_type: str, **overrides: Any) -> PreTrainedConfig:
     """The configuration of `tiny`: the class's default one with every size replaced."""
-    default = AutoConfig.for_model(model_type, **SPECIAL.get(model_type, {}).get("default", {}))
+    default = AutoConfig.for_model(model_type)
     text = default.get_text_config(decoder=True)
     sizes = dict(EXPLICIT[model_type]) if model_type in EXPLICIT else generic_sizes(text)
-    sizes |= {k: v for k, v in SPECIAL.get(model_type, {}).items() if k != "default"} | overrides
-    sizes |= {name: None for name in ("pad_token_id", "bos_token_id", "eos_token_id") if name not in sizes}
+    sizes |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"))
+    sizes |= SPECIAL.get(model_type, {}) | overrides
+    parts = {key: value for key, value in vars(default).items() if isinstance(value, PreTrainedConfig)}
+    shrunk = {key: {**_unreached(part), "model_type": part.model_type} for key, part in parts.items()}
     if text is default:
-        return AutoConfig.for_model(model_type, **sizes)
-    text_key = next(key for key, value in vars(default).items() if value is text)
-    return AutoConfig.for_model(model_type, **{text_key: {**sizes, "model_type": text.model_type}})
+        return AutoConfig.for_model(model_type, **{**shrunk, **sizes})
+    text_key = next(key for key, value in parts.items() if value is text)
+    return AutoConfig.for_model(model_type, **{**shrunk, text_key: {**sizes, "model_type": text.model_type}})
+
+
+def _unreached(part: PreTrainedConfig) -> dict[str, Any]:
+    return {name: value for name, value in UNREACHED_SIZES.items() if name in vars(part)}
 
 
 def generic_sizes(default: PreTrainedConfig) -> dict[str, Any]:
-    """Small values for every size that this configuration has, and per-layer lists cut to layers that show all types."""
+    """A small value for every size of a configuration; per-layer lists cut to layers that show all types."""
     known = vars(default)
-    sizes = {name: value for name, value in SIZES.items() if known.get(name) is not None}
+    names = {name: name.removeprefix("swa_") for name in known}  # windowed layers may have sizes of their own
+    sizes = {
+        name: SIZES[size]
+        for name, size in names.items()
+        if size in SIZES and (known[name] is not None or size in OPTIONAL_SIZES)
+    }
+    if "kv_lora_rank" in known:  # latent attention: one key per query head, rotary on a part of it
+        sizes |= {"num_key_value_heads": sizes["num_attention_heads"], "head_dim": sizes["qk_rope_head_dim"]}
     lists = per_layer_lists(default)
     layers = showing_layers(lists)
     sizes |= {name: [values[i] for i in layers] for name, values in lists.items()}
@@ -83,12 +108,15 @@ def generic_sizes(default: PreTrainedConfig) -> dict[str, Any]:
 
 
 def per_layer_lists(default: PreTrainedConfig) -> dict[str, list[Any]]:
-    """Entries of a configuration that have one value per layer."""
+    """Entries of a configuration that have one value per layer; lists of layer numbers are not among them."""
     n_layers = default.num_hidden_layers
     return {
         name: list(value)
         for name, value in vars(default).items()
-        if isinstance(value, (list, tuple)) and len(value) == n_layers and not name.startswith("_") and n_layers > 1
+        if isinstance(value, (list, tuple))
+        and 1 < len(value) == n_layers
+        and not name.startswith("_")
+        and list(value) != list(range(n_layers))
     }
 
 

@@ -1,7 +1,7 @@
 """Are the p values and intervals of `mnemoscope.stats` what they say (methods B2.5)? Simulated null data sets and planted truths.
 
 Every scenario makes one data set from a generator and returns one p value (true null) or whether the interval held the truth. 1,000
-data sets for p, 2,000 for coverage. `tests/stats/test_calibrated.py` runs the first six at these sizes; here is everything.
+data sets for p, 2,000 for coverage. `tests/stats/test_calibrated.py` runs five of them at these sizes; here is everything.
 Run: python benchmarks/calibration.py [--only NAME] [--scale 1.0]
 """
 
@@ -66,11 +66,11 @@ def sign_flips(rng: Rng) -> float:
 
 
 def rsa_lines(rng: Rng) -> float:
-    """12 lines x 3 prompts; lines differ, but not by their slopes: smallest p over 3 layers."""
+    """12 lines x 3 prompts; lines differ, but not by their slopes: smallest p over 2 layers."""
     line = np.repeat(np.arange(12), 3)
     slope = rng.choice([-20.0, -5, 5, 20], 12)
-    own = rng.normal(size=(3, 12, 10))
-    rdms = np.stack([rdm(own[k][line] + 0.5 * rng.normal(size=(36, 10))) for k in range(3)])
+    own = rng.normal(size=(2, 12, 10))
+    rdms = np.stack([rdm(own[k][line] + 0.5 * rng.normal(size=(36, 10))) for k in range(2)])
     return float(align(rdms, numeric(slope[line]), line, rng=rng, n_perm=99).p.min())
 
 
@@ -91,11 +91,11 @@ def rsa_names(rng: Rng) -> float:
 
 
 def rsa_before_after(rng: Rng) -> float:
-    """Both conditions carry the hypothesis equally, the second shifted and scaled for all prompts alike."""
+    """Both conditions carry the hypothesis equally, the second shifted and scaled for all prompts alike; 2 layers."""
     item = np.repeat(np.arange(14), 2)
     value = rng.normal(size=14)[item]
     layers = []
-    for _ in range(3):
+    for _ in range(2):
         shared = value[:, None] * np.ones(8) + rng.normal(size=(14, 8))[item]
         one, two = shared + rng.normal(size=(28, 8)), shared + rng.normal(size=(28, 8))
         layers.append((one, 3 * two + 5))

@@ -114,15 +114,23 @@ def attend(
     g, q = query.shape[1] // kv, query.shape[2]
     grouped = rearrange(query * rules.scaling, "(cell p) (kv g) q d -> p kv (cell g q) d", p=p, kv=kv)
     to_prefix = rearrange(grouped @ prefix[0].mT, "p kv (cell g q) k -> p kv cell g q k", g=g, q=q)
-    own_key = rearrange(key, "(cell p) kv k d -> p kv cell d k", p=p)
+    own_key, own_value = (rearrange(x, "(cell p) kv k d -> p kv cell k d", p=p) for x in (key, value))
     own_query = rearrange(grouped, "p kv (cell g q) d -> p kv cell (g q) d", g=g, q=q)
-    to_own = rearrange(own_query @ own_key, "p kv cell (g q) k -> p kv cell g q k", q=q)
+    to_own = rearrange(_products(own_query, own_key), "p kv cell (g q) k -> p kv cell g q k", q=q)
     pattern = weights(torch.cat([to_prefix, to_own], dim=-1), bias, rules, value.dtype)
-    own_value = rearrange(value, "(cell p) kv k d -> p kv cell k d", p=p)
-    from_own = rearrange(pattern[..., n_prefix:], "p kv cell g q k -> p kv cell (g q) k") @ own_value
+    from_own = _mixed(rearrange(pattern[..., n_prefix:], "p kv cell g q k -> p kv cell (g q) k"), own_value)
     from_prefix = rearrange(pattern[..., :n_prefix], "p kv cell g q k -> p kv (cell g q) k") @ prefix[1]
     z = rearrange(from_prefix, "p kv (cell g q) d -> p kv cell (g q) d", g=g, q=q) + from_own
     return rearrange(z, "p kv cell (g q) d -> (cell p) q (kv g) d", q=q)
+
+
+def _products(query: Tensor, key: Tensor) -> Tensor:
+    """query key^T; one key per row is a sum of products: thousands of tiny matrix products cost more than they compute."""
+    return (query * key).sum(dim=-1, keepdim=True) if key.shape[-2] == 1 else query @ key.mT
+
+
+def _mixed(pattern: Tensor, value: Tensor) -> Tensor:
+    return pattern * value if value.shape[-2] == 1 else pattern @ value
 
 
 def attention_rows(call: AttentionCall) -> Float[Tensor, "batch query head key"]:

@@ -109,11 +109,13 @@ def descend(
     *,
     held: Held | None = None,
     seen: Callable[[AttentionCall], None] | None = None,
+    last: Callable[[Float[Tensor, "row suffix d_model"]], None] | None = None,
 ) -> Float[Tensor, "cell prompt suffix d_model"]:
     """Run a descent: what goes into the unembedding at the suffix columns; cell 0 is the control.
 
     Cells come back in the rows' order; `Steps.order` tells where a given cell is.
     held: what does not answer to the patches (path patching). seen: is shown every attention call of the rows.
+    last: is shown the stream behind the last block.
     """
     n_prompts, suffix = base.ids.shape[0], plan.suffix
     n_rows = plan.started[-1] * n_prompts
@@ -135,7 +137,12 @@ def descend(
         return _sliced(call.with_resid(resid), n_rows, resid)
 
     def after(layer: int, resid: Tensor) -> Tensor | None:
-        return joined(lm.n_layers, resid) if layer == lm.n_layers - 1 else None
+        if layer < lm.n_layers - 1:
+            return None
+        rows = joined(lm.n_layers, resid)
+        if last is not None:
+            last(rows)
+        return rows
 
     def attend_rows(call: AttentionCall) -> tuple[Tensor, None]:
         call = edited_call(call, plan.edits)

@@ -27,6 +27,7 @@ from mnemoscope.engine.chunks import budget_bytes, prompt_groups, select
 from mnemoscope.engine.descent import Held, descend, refusal, steps
 from mnemoscope.engine.edit import Context
 from mnemoscope.engine.execute import Answered, Task, vocabulary_rows
+from mnemoscope.engine.frozen import frozen
 from mnemoscope.engine.metric import Question, Tokens, question, scores
 from mnemoscope.engine.plan import Cell, Patch, Position, places
 from mnemoscope.engine.sending import Sending, check_logits, check_receivers, verdict
@@ -35,6 +36,7 @@ from mnemoscope.engine.store import BaseRun, record_base, record_sites
 from mnemoscope.engine.sweep import Prompts, Sweep, as_batch, site_reason, sweep_cells
 from mnemoscope.errors import InputError, OptionError, PromptError, UnsupportedError, choose, listed
 from mnemoscope.model.batch import Batch
+from mnemoscope.model.head import final_norm, unembedding
 from mnemoscope.model.lm import LM
 from mnemoscope.model.seams import AttentionCall
 
@@ -53,6 +55,7 @@ def path_patch(
     positions: Position = "last",
     replacement: str | Float[np.ndarray, "prompt source_prompt"] = "pairs",
     mlps: str = "free",
+    norm: str = "free",
     readout: Position = "last",
     tokens: Tokens = None,
     foils: Tokens = None,
@@ -67,13 +70,18 @@ def path_patch(
     replacement  "pairs": the sender's output in the source prompt of the same index; "mean": its mean over the source
                  prompts; or weights [prompt, source_prompt] whose rows sum to 1 (means over other topics, B6.2)
     mlps         "free" or "frozen" (in the sending pass)
+    norm         "free", or "frozen": the final norm at its recorded scale; with mlps="frozen" the effect then is the
+                 difference of direct attributions (to the final logits only)
     effect = metric of the patched run - metric of the base run, in the metric's units; 0 exactly where no path exists
     (other position, receiver not after the sender). Raises UnsupportedError where a descent is refused, and
     VerificationError where the sending pass is not what whole forward passes give.
     """
     choose("receiver site", into, ("q", "k", "v"))
     choose("mlps", mlps, ("free", "frozen"))
+    choose("norm", norm, ("free", "frozen"))
     choose("metric", metric, METRICS)
+    if norm == "frozen" and receivers is not None:
+        raise InputError("norm='frozen' with receivers", allowed="the final logits (receivers=None)")
     where, origin = as_batch(lm, base), as_batch(lm, source)
     reason = refusal(lm)
     if reason:
@@ -86,7 +94,7 @@ def path_patch(
     cells = [(_sender_patch(sender, value, positions),) for sender, value in zip(senders, values, strict=True)]
     sending = Sending(lm=lm, base=where, spot=spot, cells=cells, frozen=mlps == "frozen", budget=budget_bytes(budget))
     if receivers is None:
-        return _shaped(_to_logits(sending, asked), senders, asked, metric)
+        return _shaped(_to_logits(sending, asked, frozen_norm=norm == "frozen"), senders, asked, metric)
     _refuse_foreign(lm, receivers, into)
     carried = _into_receivers(sending, receivers, into)
     plan, kept = _receiving_cells(senders, receivers, into, positions, carried)
@@ -179,30 +187,51 @@ def _sender_patch(sender: Sender, value: Tensor, position: Position) -> Patch:
     return Patch(site="mlp_out" if head is None else "z", layer=layer, head=head, position=position, value=value)
 
 
-def _to_logits(sending: Sending, asked: Question) -> Answered:
+def _to_logits(sending: Sending, asked: Question, *, frozen_norm: bool) -> Answered:
     """Effects on the logits read at the senders' own column; exactly 0 for columns elsewhere."""
     lm, cells = sending.lm, sending.cells
     here = asked.read == sending.spot[:, None]
     share = here.sum(axis=1) / (asked.read >= 0).sum(axis=1)
     own = replace(asked, read=sending.spot[:, None], targets=_targets_at(asked, here))
     effects = np.zeros((len(cells), len(sending.base), asked.targets.shape[2]))
+    answer = np.zeros_like(effects)
     most = vocabulary_rows(lm, sending.budget)
     worst = [0.0]
 
     def use(group: np.ndarray, part: np.ndarray, run: BaseRun, context: Context, held: Held) -> None:
         plan = steps([cells[i] for i in part], context, n_layers=lm.n_layers, width=run.width, suffix=1)
-        found = scores(lm, descend(lm, run, plan, held=held), own.of(group), most_rows=most)
+        streams: list[Tensor] = []
+        final = descend(lm, run, plan, held=held, last=streams.append)
+        place = [1 + place for place in plan.order]
+        for kept, rows in ((effects, final), (answer, _linear(lm, run, streams[0]) if frozen_norm else final)):
+            found = scores(lm, rows, own.of(group), most_rows=most)
+            kept[np.ix_(part, group)] = found[place] - found[:1]
         base = scores(lm, run.final[None], own.of(group), most_rows=most)[0]
-        worst[0] = max(worst[0], float(np.nanmax(np.abs(found[0] - base))))
-        ordered = found[[1 + place for place in plan.order]]
-        effects[np.ix_(part, group)] = (ordered - found[:1]) * share[group][None, :, None]
+        worst[0] = max(
+            worst[0], float(np.nanmax(np.abs(scores(lm, final[:1], own.of(group), most_rows=most)[0] - base)))
+        )
 
     sending.descents(use)
-    checked, largest, scale = check_logits(sending, own, effects / np.where(share > 0, share, 1)[None, :, None], share)
+    checked, largest, scale = check_logits(sending, own, effects, share)
     task = Task(lm=lm, base=sending.base, sources=(), asked=asked, budget=sending.budget)
     verified = verdict(sending, checked, largest, worst[0], scale)
-    base = _base_metric(task)
-    return Answered(effects=effects, base=base, verification=verified)
+    return Answered(effects=answer * share[None, :, None], base=_base_metric(task), verification=verified)
+
+
+@torch.no_grad()
+def _linear(
+    lm: LM, run: BaseRun, stream: Float[Tensor, "row suffix d_model"]
+) -> Float[Tensor, "cell prompt suffix d_model"]:
+    """What the final norm gives if it is held at the scale it had in the base run."""
+    head, facts = unembedding(lm), final_norm(lm)
+    if facts is None or len(head.steps) != 1:
+        raise UnsupportedError(
+            f"the final norm of {lm.name} cannot be held", found="it is not the only step to the head"
+        )
+    base = run.resid[lm.n_layers][:, -1:]
+    linear = frozen(facts, base, run.final)
+    rows = rearrange(stream, "(cell prompt) suffix d -> cell prompt suffix d", prompt=base.shape[0])
+    return run.final + linear.push(rows - base).to(run.final.dtype)
 
 
 def _targets_at(asked: Question, here: np.ndarray) -> Int[np.ndarray, "prompt one token"]:

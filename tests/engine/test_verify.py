@@ -1,0 +1,108 @@
+"""The sweep proves itself: whatever is broken in the descent on purpose is seen, warned of, and computed the slow way."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mnemoscope.engine import descent, execute, store
+from mnemoscope.engine.execute import DescentWarning
+from mnemoscope.engine.sweep import sweep
+
+ARGUMENTS = {"site": "z", "positions": 5, "tokens": 7}
+
+
+def wrong_mask_row(monkeypatch):
+    right = descent.attend
+
+    def attend(query, key, value, prefix, rules, *, bias):
+        return right(query, key, value, prefix, rules, bias=None if bias is None else bias.roll(1, dims=2))
+
+    monkeypatch.setattr(descent, "attend", attend)
+
+
+def stale_keys(monkeypatch):
+    right = execute.record_base
+
+    def record_base(lm, batch, **kwargs):
+        run = right(lm, batch, **kwargs)
+        other = right(lm, replace(batch, ids=(batch.ids + 1) % lm.d_vocab), **kwargs)
+        return replace(run, keys=other.keys, values=other.values)
+
+    monkeypatch.setattr(execute, "record_base", record_base)
+
+
+def swapped_groups(monkeypatch):
+    right = descent.attend
+
+    def attend(query, key, value, prefix, rules, *, bias):
+        return right(query, key.flip(1), value.flip(1), tuple(p.flip(1) for p in prefix), rules, bias=bias)
+
+    monkeypatch.setattr(descent, "attend", attend)
+
+
+def wrong_place(monkeypatch):
+    """Effects of the right size in the wrong rows: control rows cannot see this, the recomputed rows do."""
+    right = descent.steps
+
+    def steps(cells, *args, **kwargs):
+        plan = right(cells, *args, **kwargs)
+        return replace(plan, order=tuple(reversed(plan.order)))
+
+    monkeypatch.setattr(execute, "steps", steps)
+
+
+@pytest.mark.parametrize("breaking", [wrong_mask_row, stale_keys, swapped_groups, wrong_place])
+def test_a_broken_descent_is_caught_and_replaced(naive, monkeypatch, breaking):
+    lm = naive.model("gemma3_text")
+    base, source = naive.prompts(lm, 1, (9, 9, 9)), naive.prompts(lm, 2, (9, 9, 9))
+    right = sweep(lm, base, source, **ARGUMENTS)
+    assert right.verification.path == "fast"
+    breaking(monkeypatch)
+    with pytest.warns(DescentWarning, match="is rounding"):
+        found = sweep(lm, base, source, **ARGUMENTS)
+    assert found.verification.path == "slow"
+    assert "differ by" in found.verification.reason
+    np.testing.assert_allclose(found.effects, right.effects, atol=right.verification.tolerance)
+
+
+def test_the_engine_cannot_raise_its_own_tolerance(naive, monkeypatch):
+    lm = naive.model("llama")
+    base = naive.prompts(lm, 1, (9, 9, 9))
+    before = sweep(lm, base, op="zero", **ARGUMENTS).verification
+    swapped_groups(monkeypatch)
+    vars(lm).get("_found", {}).clear()
+    with pytest.warns(DescentWarning):
+        sweep(lm, base, op="zero", **ARGUMENTS)
+    monkeypatch.undo()
+    after = sweep(lm, base, op="zero", **ARGUMENTS).verification
+    assert after.floor == before.floor
+
+
+def test_every_site_and_op_is_recomputed_at_least_once(naive):
+    from mnemoscope.engine.plan import Patch
+    from mnemoscope.engine.verify import sample
+
+    cells = [(Patch(site=site, layer=0, op=op, value=1.0),) for site in ("z", "v") for op in ("zero", "scale")] * 5
+    seen: set[tuple[str, str]] = set()
+    pairs = sample(cells, 3, most=1, seen=seen)
+    assert {(cells[c][0].site, cells[c][0].op) for c, _ in pairs} == {(s, o) for s in "zv" for o in ("zero", "scale")}
+    assert len(sample(cells, 3, most=7, seen=seen)) == 7
+    assert sample(cells, 3, most=0, seen=seen) == []
+
+
+def test_a_model_whose_attention_is_not_understood_goes_the_slow_way(naive, monkeypatch):
+    lm = naive.model("gpt_neox")
+    base = naive.prompts(lm, 1)
+    right = sweep(lm, base, op="zero", **ARGUMENTS)
+    rules_of = store.rules_of
+
+    def foreign(call):
+        return rules_of(replace(call, kwargs={**call.kwargs, "novel_bias": torch.zeros(1)}))
+
+    monkeypatch.setattr(store, "rules_of", foreign)
+    found = sweep(lm, base, op="zero", **ARGUMENTS)
+    assert found.verification.path == "slow"
+    assert "novel_bias" in found.verification.reason
+    np.testing.assert_allclose(found.effects, right.effects, atol=right.verification.tolerance)

@@ -32,9 +32,9 @@ def rounded(name: str, title: str | None = None) -> Any:
     return alt.Tooltip(f"{name}:Q", format=".3~g", title=title or words.label(name))
 
 
-def said(name: str, kind: str = "N") -> Any:
+def said(name: str, kind: str = "N", title: str | None = None) -> Any:
     """A word or a whole number in a tooltip."""
-    return alt.Tooltip(f"{name}:{kind}", title=words.label(name))
+    return alt.Tooltip(f"{name}:{kind}", title=title or words.label(name))
 
 
 def curves(

@@ -63,8 +63,8 @@ def head_map(heads: pl.DataFrame) -> Figure:
     step = max(6, min(32, MAP_WIDTH // (len(copies) * heads["head"].n_unique())))
     drawn = "shown == 'value' ? datum.estimate : shown == 'chance' ? datum.chance : datum.estimate - datum.chance"
     base = alt.Chart().encode(
-        x=alt.X("head:O", title="head", axis=alt.Axis(orient="top")),
-        y=alt.Y("layer:O", title="layer"),
+        x=alt.X("head:O", title="head", axis=_every(heads["head"], orient="top")),
+        y=alt.Y("layer:O", title="layer", axis=_every(heads["layer"])),
         tooltip=_tooltip(),
     )
     cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
@@ -241,6 +241,21 @@ def _interval() -> str:
     return "'[' + format(datum.low, '.3~g') + ', ' + format(datum.high, '.3~g') + ']'"
 
 
+def _every(numbers: pl.Series, **axis: Any) -> Any:
+    """An axis that says every number, or every fourth or eighth where they are many."""
+    there = numbers.unique().sort().to_list()
+    step = 1 if len(there) <= 16 else 4 if len(there) <= 48 else 8
+    return alt.Axis(values=there[::step], **axis)
+
+
 def _tooltip() -> list[Any]:
-    measured = [rounded("estimate"), said("interval"), rounded("chance"), rounded("p_maxt")]
-    return [said("layer"), said("head"), said("score"), *measured, said("n", "Q"), said("n_units", "Q"), said("reason")]
+    measured = [rounded("estimate"), said("interval"), rounded("chance"), rounded("p_maxt", "p (max-T)")]
+    return [
+        said("layer"),
+        said("head"),
+        said("score"),
+        *measured,
+        said("n", "Q"),
+        said("n_units", "Q", "Sequences"),
+        said("reason"),
+    ]

@@ -101,13 +101,14 @@ SIZES: Final = MappingProxyType(
             "moe_shared_expert_intermediate_size",
             "shared_intermediate_size",
             "expert_ffn_hidden_size",
+            "shared_experts_intermediate_size",
         ),
         48,
     )
     | dict.fromkeys(("dff", "dim_ff", "d_inner", "dense_intermediate_size", "intermediate_size_mlp"), 96)
     | dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim", "linear_head_dim", "index_head_dim"), 16)
     | dict.fromkeys(("linear_num_value_heads", "linear_num_heads"), 4)
-    | dict.fromkeys(("linear_num_key_heads", "index_n_heads", "num_experts_per_token"), 2)
+    | dict.fromkeys(("linear_num_key_heads", "index_n_heads", "num_experts_per_token", "zero_expert_num"), 2)
     | {
         "vocab_size": 211,
         "vocab_size_per_layer_input": 211,
@@ -119,6 +120,7 @@ SIZES: Final = MappingProxyType(
         "word_embed_proj_dim": 64,
         "kv_lora_rank": 16,
         "q_lora_rank": 24,
+        "o_lora_rank": 16,
         "qk_rope_head_dim": 8,
         "qk_nope_head_dim": 12,
         "qk_head_dim": 20,
@@ -229,6 +231,9 @@ SPECIAL: Final[MappingProxyType[str, dict[str, Any]]] = MappingProxyType(
             "axial_pos_embds": False,
             "attention_head_size": 16,
             "feed_forward_size": 96,
+        },
+        "dots3_note_text": {
+            "per_layer_config": {2: {**_LATENT, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 20}}
         },
         # sizes that its code ties together
         "helium": {"head_dim": 16},

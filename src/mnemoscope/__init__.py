@@ -44,7 +44,7 @@ _HOME = {
     "sweep": "mnemoscope.engine.sweep",
     "trace": "mnemoscope.engine.record",
 }
-__all__ = sorted(["__version__", "errors", *_HOME])  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(["__version__", "errors", *_HOME])  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -52,6 +53,8 @@ def execute(args: list[str]) -> int:
             choose("command", args[0], COMMANDS)
         code = app(args, standalone_mode=False, prog_name="mnemoscope")
         sys.stdout.flush()
+        if code == 130:  # typer's own word for an interrupt
+            return _said("interrupted", 130)
         return code if isinstance(code, int) else 0
     except MnemoscopeError as error:
         return _said(f"{type(error).__name__}: {error}", error.exit_code)
@@ -102,4 +105,5 @@ def _said(line: str, code: int) -> int:
 
 def _silence() -> None:
     """Let what is still buffered for stdout go nowhere."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    with suppress(OSError):  # stdout is no file: nothing is flushed when we leave
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

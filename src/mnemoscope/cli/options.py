@@ -12,7 +12,11 @@ import typer
 from mnemoscope.errors import OptionError, choose, listed
 
 if TYPE_CHECKING:
+    from typer import Context
+
     from mnemoscope.model.lm import LM
+else:
+    Context = typer.Context.__mro__[1]  # what typer hands over is an instance of this class
 
 Model = Annotated[str, typer.Argument(help="A hub id, a local folder, or 'reference' (bundled).", metavar="MODEL")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model; a step of the reference.")]
@@ -25,7 +29,7 @@ TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
-def _defaults(context: typer.Context, file: Path | None) -> Path | None:
+def _defaults(context: Context, file: Path | None) -> Path | None:
     """Read a TOML file of option names into the command's defaults; unknown names are refused, all at once."""
     if file is None:
         return None

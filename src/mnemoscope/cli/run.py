@@ -9,7 +9,7 @@ import typer
 from mnemoscope.axes import STUDIES
 from mnemoscope.cli import options
 from mnemoscope.data.jsonl import EXAMPLE
-from mnemoscope.errors import OptionError, choose
+from mnemoscope.errors import OptionError, RunFolderError, choose
 
 
 def run(
@@ -47,6 +47,7 @@ def run(
     if lacking := absent() if study == "all" else tuple(set(absent()) & {study}):
         there = [name for name in STUDIES if name not in absent()]
         raise OptionError(f"this installation lacks the studies {', '.join(lacking)}", allowed=", ".join(there))
+    refuse_below_file(out)
     asked = {
         "data": data,
         "limit": limit,
@@ -67,6 +68,20 @@ def run(
     }
     given = {name: value for name, value in {**asked, **loading}.items() if value not in (None, False)}
     finish(study, model, out=out, fresh=fresh, ray=ray, as_json=as_json, **given)
+
+
+def refuse_below_file(out: Path | None) -> None:
+    """Raise for a run folder that could never be made, before a model is loaded for it."""
+    blocking = next(
+        (path for path in ([out, *out.parents] if out else []) if path.exists() and not path.is_dir()), None
+    )
+    if blocking is not None:
+        raise RunFolderError(
+            f"cannot make the run folder {out}",
+            found=f"{blocking} is no folder",
+            allowed="a new or an old run folder",
+            hint="--out",
+        )
 
 
 def absent() -> tuple[str, ...]:

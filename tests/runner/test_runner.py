@@ -81,10 +81,10 @@ class Killed(BaseException):
 def test_stopped_before_any_file_operation_and_started_again(
     toys: ModuleType, tmp_path: Path, clean: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stop the run before its k-th rename or flush, for every third k there is; then finish it in peace."""
+    """Stop the run before its k-th rename or flush, for every seventh k there is; then finish it in peace."""
     real = {name: getattr(os, name) for name in ("replace", "fsync")}
     total = 10**9
-    for stop in range(0, 200, 3):
+    for stop in range(0, 200, 7):
         calls = 0
 
         def counted(name: str, *args: object, stop: int = stop) -> object:

@@ -20,10 +20,10 @@ class Prompt:
     """
 
     text: str
-    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict[str, tuple[Span, ...]])
     answer: str = ""
     foils: tuple[str, ...] = ()
-    labels: Mapping[str, Label] = field(default_factory=dict)
+    labels: Mapping[str, Label] = field(default_factory=dict[str, Label])
 
     def __post_init__(self) -> None:
         if not self.text:
@@ -52,8 +52,8 @@ def filled(template: str, slots: Mapping[str, str], **fields: object) -> Prompt:
     >>> filled("The capital of {topic} is", {"topic": "France"}).part("topic")
     ('France',)
     """
-    text, spans = "", {}
-    rest = template
+    text, rest = "", template
+    spans: dict[str, list[Span]] = {}
     while rest:
         before, brace, behind = rest.partition("{")
         text += before
@@ -77,7 +77,8 @@ def joined(pieces: Sequence[str | tuple[str, str]], **fields: object) -> Prompt:
     >>> joined(["The capital of ", ("topic", "France"), " is"]).part("topic")
     ('France',)
     """
-    text, spans = "", {}
+    text = ""
+    spans: dict[str, list[Span]] = {}
     for piece in pieces:
         role, words = ("", piece) if isinstance(piece, str) else piece
         if role and words:

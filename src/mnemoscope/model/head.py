@@ -184,7 +184,7 @@ def _steps(run: _Run, modules: Mapping[str, nn.Module], head: str) -> list[Step]
     """From the last block to the head, module by module; the reason where the trail is lost."""
     assert run.resid is not None
     current, steps = run.resid, list[Step]()
-    if current.ndim != 3:
+    if current.ndim != 3 or tuple(current.shape[:2]) != tuple(run.logits.shape[:2]):
         return f"the stream has the shape {tuple(current.shape)}, not [batch, pos, d_model]"
     if head not in run.inputs:
         return "its output embedding is not called after the last block"

@@ -49,14 +49,18 @@ def text_decoder(model: PreTrainedModel) -> nn.Module:
 
 def find_blocks(model: PreTrainedModel) -> tuple[nn.Module, tuple[nn.Module, ...]]:
     """The module that holds the decoder blocks, and the blocks."""
-    n_layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
-    for owner in (text_decoder(model), *text_decoder(model).modules()):
-        lists = [child for child in owner.children() if isinstance(child, nn.ModuleList) and len(child) == n_layers]
-        if len(lists) == 1:
-            return owner, tuple(lists[0])
+    config: Any = model.config.get_text_config(decoder=True)
+    # "num_layers" counts blocks where "num_hidden_layers" counts the attentions in them (longcat)
+    lengths = [int(config.num_hidden_layers), *([int(config.num_layers)] if "num_layers" in vars(config) else [])]
+    # the whole model last: in a few classes `get_decoder` is the output projection, which they call decoder
+    for n_layers in lengths:
+        for owner in (*text_decoder(model).modules(), *model.modules()):
+            lists = [child for child in owner.children() if isinstance(child, nn.ModuleList) and len(child) == n_layers]
+            if len(lists) == 1:
+                return owner, tuple(lists[0])
     raise UnsupportedError(
         f"no list of decoder blocks in {type(model).__name__}",
-        found=f"no single direct-child ModuleList of length num_hidden_layers = {n_layers}",
+        found=f"no single direct-child ModuleList of length num_hidden_layers = {lengths[0]}",
         allowed="decoder-only causal language models",
     )
 

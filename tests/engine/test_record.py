@@ -9,7 +9,8 @@ import torch
 
 from mnemoscope.axes import SITES
 from mnemoscope.data.prompt import Prompt
-from mnemoscope.engine.record import record, site_reason, trace, trace_columns
+from mnemoscope.engine.record import record, trace, trace_columns
+from mnemoscope.engine.site import site_reason
 from mnemoscope.errors import OptionError, UnsupportedError, VerificationError
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM, view
@@ -27,8 +28,10 @@ def sites_of(lm: LM) -> list[str]:
     return [site for site in SITES if not site_reason(lm, site, 0)]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", TWELVE)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, torch.float32) for name in TWELVE), ("gemma2", torch.bfloat16), ("mixtral", torch.bfloat16)],
+)
 def test_logits_are_bit_identical_while_every_site_is_recorded(name: str, dtype: torch.dtype) -> None:
     lm = lm_of(name, dtype)
     with torch.no_grad():
@@ -165,6 +168,8 @@ def test_what_cannot_be_recorded_is_refused() -> None:
         trace(lm_of("gpt2"), IDS, ("z",), layers=(3,))
     with pytest.raises(UnsupportedError, match="no resid_mid"):
         trace(lm_of("phi"), IDS, ("resid_mid",))
+    with pytest.raises(UnsupportedError, match="called 2 times"):
+        trace(lm_of("diffllama"), IDS, ("z",))
     with pytest.raises(OptionError, match="was not recorded"):
         trace(lm_of("gpt2"), IDS, ("z",), layers=(1,)).at("z", 0)
 

@@ -8,6 +8,8 @@ with the reason. A refusal is a verdict, not an error; only an identity that fai
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from mnemoscope.axes import CAPABILITIES
 from mnemoscope.engine import identities, patched
 from mnemoscope.engine.decompose import decompose
@@ -73,6 +75,7 @@ class CheckReport:
         return "\n".join([head, *verdicts, f"  {'identity':<{width}}  largest error and what rounding allows", *rows])
 
 
+@torch.no_grad()
 def check(lm: LM) -> CheckReport:
     """Try every capability of a model on a few random tokens.
 

@@ -1,7 +1,8 @@
 """What must be equal, measured on a model: one line per identity, with its largest error and what rounding allows.
 
 Each function asks one question of a model on a few random tokens. What a model does not have is an UnsupportedError, which
-the check turns into a verdict; an identity that does not hold is a line that says so.
+the check turns into a verdict; an identity that does not hold is a line that says so. Nothing here needs gradients: the
+check asks inside `torch.no_grad()`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,9 @@ from torch import Tensor
 from mnemoscope.axes import SITES
 from mnemoscope.engine.decompose import decompose
 from mnemoscope.engine.readout import attribute
-from mnemoscope.engine.record import record, site_reason, trace_columns
+from mnemoscope.engine.record import record, trace_columns
 from mnemoscope.engine.rows import PatternRows, pattern_rows
+from mnemoscope.engine.site import site_reason
 from mnemoscope.engine.tolerance import evaluations, tolerance
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.affine import attention_map
@@ -86,13 +88,13 @@ def setting(lm: LM) -> Setting:
     )
 
 
-@torch.no_grad()
 def idle(asked: Setting) -> Iterator[Line]:
     """Recording every site changes nothing, and the body alone is the body inside the model."""
     lm, base = asked.lm, asked.base
     again = lm.model(input_ids=base.ids, use_cache=False).logits
     repeat = _largest(again - asked.logits)
-    yield Line(identity="the same call twice", error=repeat, allowed=asked.allowed, unit="logits")
+    own = tolerance(0.0, lm.dtype, asked.scale)
+    yield Line(identity="the same call twice", error=repeat, allowed=own, unit="logits")
     sites = [site for site in SITES if site != "pattern"]
     wants = {site: [n for n in range(lm.n_layers) if not site_reason(lm, site, n)] for site in sites}
     last: list[Tensor] = []
@@ -110,11 +112,10 @@ def idle(asked: Setting) -> Iterator[Line]:
     error = _largest(last[1] - last[0]) / _largest(last[0])
     eps = torch.finfo(lm.dtype).eps
     yield Line(
-        identity="body alone = body inside the model", error=error, allowed=4 * eps if repeat else 0, unit="share"
+        identity="body alone = body inside the model", error=error, allowed=4 * eps if repeat else 0.0, unit="share"
     )
 
 
-@torch.no_grad()
 def attention_rows(asked: Setting) -> Iterator[Line]:
     """softmax(q k + mask), computed here, times v is the model's z, in every layer."""
     lm, base = asked.lm, asked.base
@@ -125,7 +126,7 @@ def attention_rows(asked: Setting) -> Iterator[Line]:
 
     def attend(call: AttentionCall) -> tuple[Tensor, Tensor | None]:
         z, pattern = call()
-        found.append(pattern_rows(call, z, columns, base.mask))
+        found.append(pattern_rows(call, z, columns, base.mask))  # every call, where there are several
         return z, pattern
 
     with attention_seam(lm.attention_layers, attend):
@@ -152,7 +153,6 @@ def head(asked: Setting) -> Iterator[Line]:
     yield Line(identity="norm, unembed, scale, cap = logits", error=found.error, allowed=allowed, unit="share")
 
 
-@torch.no_grad()
 def parts(asked: Setting) -> Iterator[Line]:
     """Embedding + all parts = the final stream; with the norm held at its scale they sum to the model's logits."""
     lm = asked.lm

@@ -18,7 +18,7 @@ from mnemoscope.engine.record import record, trace_columns, wanted
 from mnemoscope.engine.vocabulary import exact_rank, zscore
 from mnemoscope.errors import OptionError, PromptError
 from mnemoscope.model.batch import Batch, tokenize
-from mnemoscope.model.head import normed, unembed
+from mnemoscope.model.head import normed, unembed, unembedding
 from mnemoscope.model.lm import LM
 
 SITES = ("resid_pre", "resid_mid", "resid_post")
@@ -66,6 +66,7 @@ def lens(
     asked = _asked(lm, tokens, len(batch))
     columns = trace_columns(batch, positions, "equal")
     found: dict[int, dict[str, Tensor]] = {}
+    unembedding(lm)  # a discovery runs the model: never inside the recording
 
     def each(layer: int, sites: Mapping[str, Tensor]) -> None:
         found[layer] = _read(lm, sites[site], asked, ranks=ranks, top=top, zscores=zscores)

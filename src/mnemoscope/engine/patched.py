@@ -10,8 +10,9 @@ import torch
 from mnemoscope.axes import SITES
 from mnemoscope.engine.identities import Line, Setting, some_layers
 from mnemoscope.engine.plan import Cell, Patch
+from mnemoscope.engine.site import ATTENTION_SITES, site_reason
 from mnemoscope.engine.sources import site_heads
-from mnemoscope.engine.sweep import site_reason, sweep_cells
+from mnemoscope.engine.sweep import sweep_cells
 from mnemoscope.engine.tolerance import tolerance
 from mnemoscope.engine.verify import Verification
 from mnemoscope.errors import MnemoscopeError, UnsupportedError, listed
@@ -31,12 +32,17 @@ class Outcome:
 
 def slow(asked: Setting) -> Iterator[Line]:
     """Whole forward passes with a patch by the run's own values: no effect."""
-    own = [_own(cell) for cells in _cells(asked.lm).values() for cell in cells[:1]]
+    sites = _cells(asked.lm)
+    own = [_own(cell) for cells in sites.values() for cell in cells[:1]]
     if not own:
         raise UnsupportedError("no site can be patched", found="it has no site that can be patched")
     error = _carried_out(asked, own, path="slow").own
     allowed = _allowed(asked, asked.allowed)
     yield Line(identity="slow path: self-patch = no patch", error=error, allowed=allowed, unit="logits")
+    missing = [site for site in ATTENTION_SITES if site not in sites and site != "pattern"]
+    if missing:
+        reason = site_reason(asked.lm, missing[0], 0)
+        raise UnsupportedError("not every site can be patched", found=f"no {', '.join(missing)}: {reason}")
 
 
 def fast(asked: Setting) -> Iterator[Line]:

@@ -16,10 +16,11 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mnemoscope.axes import HEAD_SITES, KV_SITES, SITES
+from mnemoscope.axes import SITES
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.engine.rows import PatternRows, gathered, pattern_rows, proven_rows
-from mnemoscope.engine.writers import WRITER_SITES, writer_reason, writer_seam
+from mnemoscope.engine.site import ATTENTION_SITES, site_reason
+from mnemoscope.engine.writers import WRITER_SITES, writer_seam
 from mnemoscope.errors import OptionError, UnsupportedError, choose, listed
 from mnemoscope.model.batch import Batch, forward_inputs, tokenize
 from mnemoscope.model.lm import LM
@@ -28,7 +29,6 @@ from mnemoscope.model.positions import positions as columns_of
 from mnemoscope.model.seams import AttentionCall, BlockCall, attention_seam, block_seam, module_seam
 from mnemoscope.model.structure import text_decoder
 
-ATTENTION_SITES = (*HEAD_SITES, *KV_SITES)
 LOGITS = ("none", "last", "positions", "all")
 LayerSites = Mapping[str, Tensor]  # site -> [batch pos ...] of one layer
 
@@ -128,15 +128,6 @@ def wanted(lm: LM, sites: Sequence[str], layers: Sequence[int] | None) -> dict[s
             raise UnsupportedError(f"{lm.name} has no {site} to record", found=listed(missing))
         found[site] = there
     return found
-
-
-def site_reason(lm: LM, site: str, layer: int) -> str:
-    """Why a site of a layer cannot be recorded; "" if it can."""
-    if site in WRITER_SITES:
-        return writer_reason(lm, site, layer)
-    if site in ATTENTION_SITES and lm.attentions[layer] is None:
-        return "no attention of this block reaches the attention interface"
-    return ""
 
 
 @torch.no_grad()

@@ -21,9 +21,9 @@ from mnemoscope.engine.chunks import budget_bytes
 from mnemoscope.engine.execute import Chunk, OnChunk, Progress, Task, execute
 from mnemoscope.engine.metric import Tokens, question
 from mnemoscope.engine.plan import Cell, Position, grid, head_axis, refuse_malformed, refuse_unequal
+from mnemoscope.engine.site import site_reason
 from mnemoscope.engine.sources import site_heads
 from mnemoscope.engine.verify import Verification
-from mnemoscope.engine.writers import WRITER_SITES, writer_reason
 from mnemoscope.errors import OptionError, PromptError, UnsupportedError, choose
 from mnemoscope.model.batch import Batch, tokenize
 from mnemoscope.model.lm import LM
@@ -214,15 +214,6 @@ def _shaped(found, axes, coordinates, task: Task, *, site: str, op: str, absent:
         op=op,
         metric=task.asked.metric,
     )
-
-
-def site_reason(lm: LM, site: str, layer: int) -> str:
-    """Why a site cannot be patched in a layer; "" if it can."""
-    if site in WRITER_SITES:
-        return writer_reason(lm, site, layer)
-    if head_axis(site) is not None and lm.attentions[layer] is None:
-        return "no attention of this layer reaches the attention interface"
-    return ""
 
 
 def _layers(lm: LM, site: str, layers: Sequence[int] | None) -> tuple[int, ...]:

@@ -118,7 +118,8 @@ def _weights(lm: LM) -> tuple[Tensor, Tensor | None, float, float]:
     if head.reason or head.head is None or not isinstance(module, nn.Linear):
         found = head.reason or f"its output embedding is a {type(module).__name__}, not a linear map"
         raise UnsupportedError(f"{lm.name} has no unembedding rows", found=found)
-    return module.weight.detach(), module.bias, head.scale, head.head.multiplier
+    bias = None if module.bias is None else module.bias.detach()
+    return module.weight.detach(), bias, head.scale, head.head.multiplier
 
 
 def _wide(weight: Tensor) -> torch.dtype:

@@ -51,8 +51,8 @@ def check(
         )
         report = prove(lm)
     if as_json:
-        found = dataclasses.asdict(report) | {"ok": report.ok}
-        found["lines"] = [{**line, "ok": kept.ok} for line, kept in zip(found["lines"], report.lines, strict=True)]
+        lines = [dataclasses.asdict(line) | {"ok": line.ok} for line in report.lines]
+        found = dataclasses.asdict(report) | {"ok": report.ok, "lines": lines}
         print(json.dumps(finite(found)))  # noqa: T201
     else:
         Console(highlight=False, markup=False, soft_wrap=True).print(report.table())

@@ -30,7 +30,7 @@ def screen(found: Look, *, top: int, page: Path | None) -> None:
     wide = console.width >= WIDE
     console.print(_head(found))
     console.print(_beside([_predictions(found), _layers(found)], wide))
-    console.print(_heads(found, top))
+    console.print(_heads(found, top, keys=3 if wide else 1))
     if found.attention:
         console.print(_patterns(found, min(top, PATTERNS)))
     if found.entries:
@@ -159,7 +159,7 @@ def coloured(text: str, share: float) -> Text:
     return Text(text, style=("bold " if abs(share) > 0.5 else "") + ("dodger_blue1" if share > 0 else "dark_orange"))
 
 
-def _heads(found: Look, top: int) -> RenderableType:
+def _heads(found: Look, top: int, *, keys: int) -> RenderableType:
     if not found.heads:
         return Text("")
     table = _table(f"heads at the last position, on {asked(found)} (logits)")
@@ -188,7 +188,7 @@ def _heads(found: Look, top: int) -> RenderableType:
             line = columns[by][index] if index < len(columns[by]) else None
             cells += [Text("")] * 3 if line is None else [_name(line), cell(line, by), cell(line, other)]
         line = next((columns[by][index] for by in ("effect", "direct") if index < len(columns[by])), None)
-        table.add_row(*cells[:3], "", *cells[3:], _seen(found, line) if line is not None else Text(""))
+        table.add_row(*cells[:3], "", *cells[3:], _seen(found, line, keys) if line is not None else Text(""))
     legend = f"push: what the head itself writes towards {word(found.token.text)}; {done}: change when its z is {found.change}, "
     legend += "< 0: it was needed"
     return Padding(Group(table, Text(legend, style="dim")), (1, 0, 0, 0))
@@ -198,8 +198,8 @@ def _name(line: HeadLine) -> Text:
     return Text(f"L{line.layer}H{line.head}", style="bold")
 
 
-def _seen(found: Look, line: HeadLine) -> Text:
-    keys = [f"{word(found.tokens[key], 10)} {weight:.2f}".replace("0.", ".") for key, weight in line.attends[:3]]
+def _seen(found: Look, line: HeadLine, most: int) -> Text:
+    keys = [f"{word(found.tokens[key], 10)} {weight:.2f}".replace("0.", ".") for key, weight in line.attends[:most]]
     return Text("  ".join(keys), style="dim")
 
 
@@ -212,6 +212,7 @@ def _patterns(found: Look, most: int) -> RenderableType:
         for token, weight in zip(found.tokens, rows.get((line.layer, line.head), ()), strict=False):
             shown = visible(shortened(token, 60)).replace("\n", "↵")
             text.append(shown, style=_heat(weight))
+            text.append(" " if token.startswith("#") else "")  # ids instead of words
         lines.append(text)
     return Padding(Group(*lines), (1, 0, 0, 0))
 
@@ -256,9 +257,7 @@ def _trust(found: Look) -> RenderableType:
     """One line of what was proven; a line for what does not hold or is not there."""
     good = [proof for proof in found.proofs if proof.ok]
     parts = [
-        f"{p.identity} {p.error:.0e} ≤ {p.allowed:.0e}" + (f" ({p.n})" if p.n > 1 else "")
-        if p.n
-        else f"{p.identity} by {p.detail}"
+        f"{p.identity} {p.error:.0e} ≤ {p.allowed:.0e} {p.unit} (n = {p.n})" if p.n else f"{p.identity} by {p.detail}"
         for p in good
     ]
     lines = [Text.assemble(("verified  ", "green"), ("; ".join(parts) or "nothing", "dim"))]

@@ -81,8 +81,8 @@ def _usage(error: typer.TyperException) -> int:
     help_ = f"{context.command_path} --help"
     try:
         if option:
-            names = {name for param in context.command.params for name in param.opts if name.startswith("-")}
-            choose("option", str(option), sorted(names))
+            names: set[str] = {name for param in context.command.params for name in param.opts}
+            choose("option", str(option), sorted(name for name in names if name.startswith("-")))
         if unknown := re.match("No such command '(.*?)'", _line(error)):
             choose("command", unknown[1], sorted(vars(context.command)["commands"]))
         raise OptionError(_line(error), hint=help_)

@@ -362,7 +362,9 @@ def _heads(
     direct: dict[Component, float], effects: dict[tuple[int, int], float], rows: Sequence[AttentionRow]
 ) -> tuple[HeadLine, ...]:
     """All heads that anything is known about."""
-    pushes = {(c.layer, c.head): push for c, push in direct.items() if c.kind == "head"}
+    pushes = {
+        (c.layer, c.head): push for c, push in direct.items() if c.layer is not None and c.head is not None
+    }  # parts of kind "head"
     seen = {(row.layer, row.head): _attends(row.weights) for row in rows}
     places = sorted({*pushes, *effects, *seen})
     return tuple(

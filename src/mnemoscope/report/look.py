@@ -102,7 +102,7 @@ def _header(found: Look) -> Safe:
         ("Next token", f"{visible(found.predictions[0].text)!r}, p = {words.number(found.predictions[0].probability)}"),
         ("Measured", f"{quantity(found)}: {words.number(found.value)} logits"),
         ("In the foil prompt", f"{words.number(found.foil_value)} logits" if found.foil_prompt else ""),
-        ("Rank of the token", words.number(token.rank + 1)),
+        ("Rank of the token", words.count(int(token.rank) + 1)),
         ("Computed in", f"{found.dtype} on {found.device}"),
         ("Notes", "; ".join(found.notes)),
     ]
@@ -154,7 +154,7 @@ def _layers(found: Look) -> list[Block]:
                 "layer": line.layer,
                 "says": _token(line.top),
                 "its_probability": line.top_probability,
-                "rank": line.rank + 1,
+                "rank": int(line.rank) + 1,
                 "probability": line.probability,
                 "logit": line.logit,
                 "attention": line.attention,

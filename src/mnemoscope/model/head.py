@@ -71,26 +71,32 @@ def unembed(
     The model's own modules compute them; asked tokens cost rows of W_U, not the vocabulary. Units: logits, capped where
     the model caps. Raises UnsupportedError where the head is not understood.
     """
-    return capped(lm, _capless(lm, normed(lm, resid), tokens))
+    head = _understood(lm)
+    return _capped(head, _capless(lm, head, _normed(head, resid), tokens))
 
 
 def normed(lm: LM, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_head_in"]:
     """The stream as the output embedding reads it: after the final norm (and projection, where there is one)."""
-    head = _understood(lm)
+    return _normed(_understood(lm), resid)
+
+
+def capped(lm: LM, logits: Float[Tensor, "*batch token"]) -> Float[Tensor, "*batch token"]:
+    """The soft-cap of the model; the logits themselves where it has none."""
+    return _capped(_understood(lm), logits)
+
+
+def _normed(head: Unembedding, resid: Tensor) -> Tensor:
     assert head.head is not None
     for step in head.steps:
         resid = _first(step.module(resid * step.multiplier if step.multiplier != 1 else resid))
     return resid * head.head.multiplier if head.head.multiplier != 1 else resid
 
 
-def capped(lm: LM, logits: Float[Tensor, "*batch token"]) -> Float[Tensor, "*batch token"]:
-    """The soft-cap of the model; the logits themselves where it has none."""
-    cap = _understood(lm).softcap
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+def _capped(head: Unembedding, logits: Tensor) -> Tensor:
+    return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)
 
 
-def _capless(lm: LM, x: Tensor, tokens: Tensor | None) -> Tensor:
-    head = _understood(lm)
+def _capless(lm: LM, head: Unembedding, x: Tensor, tokens: Tensor | None) -> Tensor:
     assert head.head is not None
     module: Any = head.head.module
     if tokens is None:
@@ -248,8 +254,7 @@ def _proven(lm: LM, head: Unembedding) -> Unembedding:
     """The head with its largest error on other tokens, or with a reason where that is too large."""
     run = _observed(lm, seed=1)
     assert run.resid is not None
-    vars(lm).setdefault("_found", {})["unembedding"] = head
-    rebuilt = unembed(lm, run.resid)
+    rebuilt = _capped(head, _capless(lm, head, _normed(head, run.resid), None))
     error = float((rebuilt.double() - run.logits.double()).abs().max() / run.logits.double().abs().max())
     if error <= 32 * torch.finfo(lm.dtype).eps:
         return replace(head, error=error)

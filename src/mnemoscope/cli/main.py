@@ -84,8 +84,8 @@ def _usage(error: typer.TyperException) -> int:
             names: set[str] = {name for param in context.command.params for name in param.opts}
             choose("option", str(option), sorted(name for name in names if name.startswith("-")))
         if unknown := re.match("No such command '(.*?)'", _line(error)):
-            commands: dict[str, Any] = vars(context.command)["commands"]
-            choose("command", unknown[1], sorted(commands))
+            commands: Any = vars(context.command)["commands"]
+            choose("command", unknown[1], [str(name) for name in commands])
         raise OptionError(_line(error), hint=help_)
     except OptionError as said:
         return _said(f"OptionError: {said}", 2)

@@ -8,9 +8,11 @@ import polars as pl
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mnemoscope.cli import options
 from mnemoscope.errors import OptionError, choose, listed
+from mnemoscope.report.html import visible
 
 VERDICT_STYLE = {"supported": "green", "contradicted": "red", "undetermined": "yellow", "not testable": "dim"}
 
@@ -106,9 +108,14 @@ def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _print(name: str, frame: pl.DataFrame) -> None:
-    table = Table(title=name, title_justify="left", box=None, header_style="bold")
-    for column, dtype in frame.schema.items():
+    """Columns that say the same in every row stand above the table, once."""
+    same = [column for column in frame.columns if frame.height > 1 and frame[column].n_unique() == 1]
+    table = Table(title=name, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column, dtype in frame.drop(same).schema.items():
         table.add_column(column, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.iter_rows():
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console().print(table)
+    for row in frame.drop(same).iter_rows():
+        table.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else visible(str(cell))) for cell in row))
+    console = Console(highlight=False)
+    console.print(table)
+    for column in same:
+        console.print(Text(f"{column}: {visible(str(frame[column][0]))}", style="dim"))

@@ -140,13 +140,15 @@ class _Maps:
 
     @classmethod
     def of(cls, lm: LM, ctx: Context) -> "_Maps":
-        raw = weights.W_U(lm)[:, ctx.ids].float()
+        scaled = weights.W_U(lm)[:, ctx.ids].float()  # with the logit scale, which the published formula leaves out
         norm = final_norm(lm)
-        folded = raw if norm is None else norm.gain.float()[:, None] * raw
+        folded = scaled if norm is None else norm.gain.float()[:, None] * scaled
         if norm is not None and norm.centres:
             folded = folded - folded.mean(0, keepdim=True)
         embedding = None if weights.weight_reason(lm, "W_E") else weights.W_E(lm)[ctx.ids].float()
-        return cls(ctx=ctx, embedding=embedding, raw=raw, folded=folded * unembedding(lm).scale)
+        head = unembedding(lm)
+        factor = head.scale * (1.0 if head.head is None else head.head.multiplier)
+        return cls(ctx=ctx, embedding=embedding, raw=scaled / factor, folded=folded)
 
 
 def _shares(

@@ -9,6 +9,7 @@ import torch
 from mnemoscope.engine import descent, execute, store
 from mnemoscope.engine.execute import DescentWarning
 from mnemoscope.engine.sweep import sweep
+from mnemoscope.errors import UnsupportedError
 
 ARGUMENTS = {"site": "z", "positions": 5, "tokens": 7}
 
@@ -70,6 +71,7 @@ def test_a_broken_descent_is_caught_and_replaced(naive, monkeypatch, breaking):
 def test_the_engine_cannot_raise_its_own_tolerance(naive, monkeypatch):
     lm = naive.model("llama")
     base = naive.prompts(lm, 1, (9, 9, 9))
+    vars(lm).get("_found", {}).clear()
     before = sweep(lm, base, op="zero", **ARGUMENTS).verification
     swapped_groups(monkeypatch)
     vars(lm).get("_found", {}).clear()
@@ -106,3 +108,24 @@ def test_a_model_whose_attention_is_not_understood_goes_the_slow_way(naive, monk
     assert found.verification.path == "slow"
     assert "novel_bias" in found.verification.reason
     np.testing.assert_allclose(found.effects, right.effects, atol=right.verification.tolerance)
+
+
+@pytest.mark.parametrize("name", ["jamba", pytest.param("qwen3_next", marks=pytest.mark.slow)])
+def test_hybrids_take_the_slow_path_on_the_sites_they_have(naive, name):
+    """Layers without attention on the interface are left out by default and named when asked for."""
+    lm = naive.model(name)
+    with_attention = [layer for layer, module in enumerate(lm.attentions) if module is not None]
+    assert 0 < len(with_attention) < lm.n_layers
+    base, source = naive.prompts(lm, 1, (6, 6)), naive.prompts(lm, 2, (6, 6))
+    found = sweep(lm, base, source, site="z", tokens=7)
+    assert found.coordinates["layer"] == tuple(with_attention)
+    assert found.verification.path == "slow"
+    assert "attention" in found.verification.reason
+    stream = sweep(lm, base, source, site="resid_post", positions="all", tokens=7)
+    assert stream.effects.shape == (lm.n_layers, 2)
+    with torch.no_grad():
+        logits = [lm.model(b.ids, use_cache=False).logits[:, -1, 7].numpy() for b in (base, source)]
+    np.testing.assert_allclose(stream.base + stream.effects[-1], logits[1], atol=1e-4)
+    without = next(layer for layer in range(lm.n_layers) if layer not in with_attention)
+    with pytest.raises(UnsupportedError, match="attention interface"):
+        sweep(lm, base, source, site="z", layers=[without], tokens=7)

@@ -50,7 +50,7 @@ class Costs:
         return cls(token=size * (10 * lm.d_model + 5 * widest), kept=kept, scores=4 * 4 * heads)
 
 
-def prompt_groups(lm: LM, batch: Batch, *, suffix: int, budget: int) -> list[Int[np.ndarray, " some"]]:
+def prompt_groups(lm: LM, batch: Batch, *, suffix: int, budget: int) -> list[Int[np.ndarray, " _"]]:
     """Prompts whose recordings fit in half the budget; of equal length where the model cannot be padded."""
     costs, width = Costs.of(lm), batch.ids.shape[1]
     streams = 2 * lm.dtype.itemsize * lm.d_model * (lm.n_layers + 1) * suffix
@@ -66,7 +66,7 @@ def prompt_groups(lm: LM, batch: Batch, *, suffix: int, budget: int) -> list[Int
 
 def cell_groups(
     lm: LM, reach: Int[np.ndarray, " cell"], starts: Sequence[int], *, n_prompts: int, width: int, budget: int
-) -> list[tuple[int, Int[np.ndarray, " some"]]]:
+) -> list[tuple[int, Int[np.ndarray, " _"]]]:
     """(suffix length, cells) of every descent: equal reach together, small ones merged upwards, cut to the budget."""
     costs = Costs.of(lm)
     order = np.lexsort((np.arange(len(reach)), np.array(starts), reach))
@@ -76,7 +76,7 @@ def cell_groups(
         small = groups and groups[-1][0] * len(groups[-1][1]) * n_prompts < FEWEST_TOKENS
         before = groups.pop()[1] if small else []
         groups.append((length, before + cells))
-    parts: list[tuple[int, Int[np.ndarray, " some"]]] = []
+    parts: list[tuple[int, Int[np.ndarray, " _"]]] = []
     for length, cells in groups:
         cells.sort(key=lambda i: (starts[i], i))
         row = length * (costs.token + width * costs.scores)

@@ -268,8 +268,8 @@ def _slow(task: Task, cells: Sequence[Cell], whole: Context, reason: str) -> Ans
 
 
 def _slow_chunks(
-    task: Task, cells: Sequence[Cell], whole: Context, groups: Sequence[Int[np.ndarray, " some"]]
-) -> Iterator[tuple[str, Int[np.ndarray, " some"], Int[np.ndarray, " some"] | None, Chunk]]:
+    task: Task, cells: Sequence[Cell], whole: Context, groups: Sequence[Int[np.ndarray, " _"]]
+) -> Iterator[tuple[str, Int[np.ndarray, " _"], Int[np.ndarray, " _"] | None, Chunk]]:
     """(name, prompts, cells or None for the unpatched run, metrics [cell prompt token])."""
     lm, patches = task.lm, [patch for cell in cells for patch in cell]
     costs = Costs.of(lm)

@@ -12,6 +12,7 @@ Averaged over the positions that are read. `logit` and `logit_diff` unembed only
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,8 @@ def _ids(lm: LM, batch: Batch, tokens: Tokens, own: str) -> Int[np.ndarray, "pro
         raise InputError(
             "tokens do not fit the prompts", found=f"{len(listed)} for {n} prompts", allowed="one per prompt"
         )
-    return _rectangle([[_id(lm, t) for t in (row if isinstance(row, list | tuple) else [row])] for row in listed])
+    rows: list[list[Any]] = [list(row) if isinstance(row, list | tuple) else [row] for row in listed]
+    return _rectangle([[_id(lm, t) for t in row] for row in rows])
 
 
 def _rectangle(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "prompt token"]:

@@ -1,0 +1,69 @@
+"""`make bench`: every benchmark in turn, written to benchmarks/RESULTS.md with machine and commit.
+
+    python -m benchmarks [--threads 2] [--repeats 3] [--only against floor observe memory] [--works 0 1 2 3]
+
+Ratios are medians over turns taken one after the other, so that a busy machine slows both sides. Processor time is what
+to look at with one thread on a shared machine; with several threads it counts waiting too, and wall time is the measure.
+"""
+
+import argparse
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import against, floor, memory, observe
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+PARTS = {"against": against, "floor": floor, "observe": observe, "memory": memory}
+
+
+def machine() -> str:
+    """Processor, cores, load, versions, commit."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+    cores = sum(line.startswith("processor") for line in lines)
+    load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "?"
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    versions = f"torch {version('torch')}, transformers {version('transformers')}, TransformerLens 4.3.0"
+    return f"{model}, {cores} cores, load {load} at the start; {versions}; commit {commit or '?'}"
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = (
+            f"{row[n]:.2g}" if isinstance(row.get(n), float) and abs(row[n]) < 1e-2 else str(row.get(n, ""))
+            for n in names
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--works", nargs="+", type=int, default=list(range(len(against.WORKS))))
+    asked = parser.parse_args()
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = f"\n## {now}, {asked.threads} threads, medians of {asked.repeats}\n\n{machine()}\n"
+    for name in asked.only:
+        if name == "against":
+            rows = against.run(asked.threads, asked.repeats, tuple(against.WORKS[i] for i in asked.works))
+        else:
+            rows = PARTS[name].run(asked.threads, asked.repeats)
+        text += f"\n### {name}\n\n{(PARTS[name].__doc__ or '').strip()}\n\n{table(rows)}\n"
+    if not RESULTS.exists():
+        RESULTS.write_text("# Benchmarks\n\nNewest last. `make bench` adds a section.\n")
+    with RESULTS.open("a") as file:
+        file.write(text)
+
+
+main()

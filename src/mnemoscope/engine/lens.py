@@ -46,7 +46,7 @@ class Lens:
 def lens(
     lm: LM,
     prompts: Sequence[str] | Sequence[Prompt] | Int[Tensor, "batch pos"] | Batch,
-    tokens: Sequence[int] | Int[Tensor, "batch token"],
+    tokens: Sequence[int] | Int[Tensor, "*asked"],
     positions: str = "last",
     layers: Sequence[int] | None = None,
     *,

@@ -27,7 +27,8 @@ def machine() -> str:
     )
     cores = sum(line.startswith("processor") for line in lines)
     load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "?"
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
+    commit = asked.stdout.strip()
     versions = f"torch {version('torch')}, transformers {version('transformers')}, TransformerLens 4.3.0"
     return f"{model}, {cores} cores, load {load} at the start; {versions}; commit {commit or '?'}"
 

@@ -220,6 +220,7 @@ def test_rotary_is_found_where_it_is(naive):
         ({"site": "z", "op": "add"}, InputError, "without a value"),
         ({"site": "z", "positions": "subjct"}, OptionError, "subject"),
         ({"site": "z", "positions": "all"}, PromptError, "equal length"),
+        ({"site": "z", "positions": 8, "op": "zero"}, PromptError, "prompt 2: 7 tokens"),
         ({"site": "q", "op": "mean"}, UnsupportedError, "rotary"),
         ({"site": "z", "metric": "logit_diff"}, InputError, "foils"),
         ({"site": "z", "metric": "logits"}, OptionError, "logit"),
@@ -233,6 +234,15 @@ def test_what_cannot_be_asked_says_why(naive, arguments, error, words):
     base, source = naive.prompts(lm, 1), naive.prompts(lm, 2, (9, 12, 8))
     with pytest.raises(error, match=words):
         sweep(lm, base, source, **{"tokens": naive.TOKENS, **arguments})
+
+
+def test_each_is_nan_where_a_prompt_has_no_such_position(naive):
+    lm = naive.model("gpt2")
+    base = naive.prompts(lm, 1)
+    found = sweep(lm, base, site="resid_mid", op="zero", positions="each", tokens=naive.TOKENS)
+    assert found.effects.shape == (lm.n_layers, 12, 3)
+    there = np.arange(12)[:, None] < base.lengths.numpy()[None]
+    assert (np.isnan(found.effects) == ~there[None]).all()
 
 
 def test_roles_of_unequal_length_need_align(naive):

@@ -199,7 +199,7 @@ class _Judge:
         """Why a descent is not to be believed; "" if it is."""
         lm, batch, chosen = self.task.lm, run.batch, [self.cells[i] for i in part]
         pairs = sample(chosen, len(batch), most=self._rows(batch, chosen, length), seen=self.seen)
-        control = _largest(chunk[0] - run.base_scores())
+        control = _largest(chunk[0], run.base_scores())
         self.control = max(self.control, control)
         if pairs:
             rows = [(chosen[cell], prompt) for cell, prompt in pairs]
@@ -207,7 +207,7 @@ class _Judge:
             fast_found = np.stack([chunk[1 + cell, prompt] for cell, prompt in pairs])
             self.rows += len(rows)
             self.scale = max(self.scale, scale)
-            self.largest = max(self.largest, _largest(slow_found - fast_found))
+            self.largest = max(self.largest, _largest(slow_found, fast_found))
         worst = max(self.largest, self.control)
         if worst <= self.allowed:
             return ""
@@ -245,9 +245,11 @@ class _Judge:
         )
 
 
-def _largest(difference: np.ndarray) -> float:
-    """Largest absolute value; what is nan on both sides is equal, nan on one is infinitely far."""
-    return float(np.nan_to_num(np.abs(difference), nan=0.0).max(initial=0.0))
+def _largest(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest absolute difference; what is nan on both sides is equal, nan on one side is infinitely far."""
+    if (np.isnan(a) != np.isnan(b)).any():
+        return float("inf")
+    return float(np.nan_to_num(np.abs(a - b), nan=0.0).max(initial=0.0))
 
 
 def _slow(task: Task, cells: Sequence[Cell], whole: Context, reason: str) -> Answered:

@@ -231,3 +231,18 @@ def refuse_unequal(base: Batch, source: Batch, position: Position) -> None:
             allowed="equally many tokens in base and source",
             hint="positions='last', or a role",
         )
+
+
+def refuse_absent(batch: Batch, position: Position) -> None:
+    """Positions given as numbers must exist in every prompt: an effect of nothing would read as no effect."""
+    if isinstance(position, str):
+        return
+    last = position if isinstance(position, int) else max(position)
+    short = [f"prompt {i}: {n} tokens" for i, n in enumerate(batch.lengths.tolist()) if n <= last]
+    if short:
+        raise PromptError(
+            f"position {last} is behind the end of {len(short)} prompts",
+            found=listed(short),
+            allowed=f"prompts of more than {last} tokens",
+            hint="positions='each' gives nan there",
+        )

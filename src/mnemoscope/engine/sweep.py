@@ -20,7 +20,7 @@ from mnemoscope.data.prompt import Prompt
 from mnemoscope.engine.chunks import budget_bytes
 from mnemoscope.engine.execute import Chunk, OnChunk, Progress, Task, execute
 from mnemoscope.engine.metric import Tokens, question
-from mnemoscope.engine.plan import Cell, Position, grid, head_axis, refuse_malformed, refuse_unequal
+from mnemoscope.engine.plan import Cell, Position, grid, head_axis, refuse_absent, refuse_malformed, refuse_unequal
 from mnemoscope.engine.site import site_reason
 from mnemoscope.engine.sources import site_heads
 from mnemoscope.engine.verify import Verification
@@ -102,6 +102,7 @@ def sweep(
     choose("site", site, SITES)
     choose("op", op, OPS)
     into = as_batch(lm, base)
+    refuse_absent(into, positions)
     out_of = into if source is None and op == "mean" else None if source is None else as_batch(lm, source)
     if out_of is not None and op == "replace":
         _refuse_unpaired(into, out_of, "all" if site == "pattern" else positions)
@@ -166,6 +167,7 @@ def sweep_cells(
     )
     for cell in cells:
         for patch in cell:
+            refuse_absent(into, patch.position)
             if patch.spot[1] >= 0 and patch.spot[1] < len(task.sources):
                 _refuse_unpaired(
                     into, task.sources[patch.spot[1]], "all" if patch.site == "pattern" else patch.position

@@ -128,7 +128,7 @@ def _answers(questions: tuple[Question, ...], asked: Setting) -> tuple[list[Line
 def _verdict(name: str, asked: Setting, lines: list[Line], reason: str) -> Verdict:
     broken = [line.identity for line in lines if not line.ok]
     if name == "padding":
-        return _padding(asked.lm)
+        return _padding(asked.lm, broken)
     if broken:
         return _no(f"does not hold: {listed(broken)}")
     if name == "record" and lines:
@@ -144,12 +144,17 @@ def _verdict(name: str, asked: Setting, lines: list[Line], reason: str) -> Verdi
     return Verdict(verdict="partly", reason=reason) if lines and not whole else _no(reason)
 
 
-def _padding(lm: LM) -> Verdict:
+def _padding(lm: LM, broken: list[str]) -> Verdict:
+    """Both sides as the batch room judges them, and as the lines of this check found them: the stricter of the two."""
     reasons = {side: padding_reason(lm, side) for side in ("right", "left")}
-    bad = {side: reason for side, reason in reasons.items() if reason}
-    if not bad:
-        return Verdict(verdict="yes")
-    return Verdict(verdict="partly" if len(bad) == 1 else "no", reason="; ".join(bad.values()))
+    for side in reasons:
+        lines = [line for line in broken if line.startswith((side, "beside"))]
+        reasons[side] = reasons[side] or (f"does not hold: {listed(lines)}" if lines else "")
+    bad = [reason for reason in reasons.values() if reason]
+    if len(bad) == len(reasons):
+        return _no("; ".join(dict.fromkeys(bad)))
+    bad += ["its own cache does not continue a prompt"] if any(line.startswith("cached") for line in broken) else []
+    return Verdict(verdict="partly", reason="; ".join(bad)) if bad else Verdict(verdict="yes")
 
 
 def _weights(lm: LM) -> Verdict:

@@ -18,7 +18,7 @@ from mnemoscope.engine.readout import attribute
 from mnemoscope.engine.record import record, trace_columns
 from mnemoscope.engine.rows import PatternRows, pattern_rows
 from mnemoscope.engine.site import site_reason
-from mnemoscope.engine.tolerance import evaluations, tolerance
+from mnemoscope.engine.tolerance import differences, floor_of, tolerance
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.affine import attention_map
 from mnemoscope.model.batch import Batch, tokenize
@@ -76,15 +76,14 @@ def setting(lm: LM) -> Setting:
     length = min(TOKENS, lm.n_ctx or TOKENS)
     ids = torch.randint(0, lm.d_vocab, (4, length), generator=generator)
     base, source = tokenize(lm, ids[:2]), tokenize(lm, ids[2:])
-    found = list(evaluations(lm, base))
-    alone = {name: float((logits - found[0][1]).abs().max()) for name, logits in found}
+    found = differences(lm, base)
     return Setting(
         lm=lm,
         base=base,
         source=source,
         logits=lm.model(input_ids=base.ids, use_cache=False).logits,
-        floor=max(alone.values()),
-        alone=alone,
+        floor=floor_of(found, lm.dtype),
+        alone=found.of,
     )
 
 
@@ -177,7 +176,7 @@ def _rebuilt(asked: Setting) -> float:
 
 def padding(asked: Setting) -> Iterator[Line]:
     """A prompt has the numbers it has alone: beside others, padded, continued from the cache."""
-    allowed = tolerance(asked.alone["beside others"], asked.lm.dtype, asked.scale)
+    allowed = tolerance(asked.floor, asked.lm.dtype, asked.scale)
     for name, error in asked.alone.items():
         if name != "alone":
             yield Line(identity=f"{name} = alone", error=error, allowed=allowed, unit="logits")

@@ -4,10 +4,12 @@
 
 The floor is the largest difference among evaluations of the unmodified model: a prompt alone, beside another, padded on
 either side, and continued from the model's own cache. Nothing of the engine takes part in it: an engine that is wrong
-must not raise its own tolerance.
+must not raise its own tolerance. Nor does a model's own fault: an evaluation further off than rounding can explain (a
+cache that forgets, a mask that is ignored) is not equal in mathematics for this model, and does not count.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -28,8 +30,31 @@ def tolerance(floor: float, dtype: torch.dtype, logit_scale: float) -> float:
 
 def noise_floor(lm: LM, batch: Batch) -> float:
     """Largest difference of last-position logits among equal evaluations of the batch's first prompt. Logits."""
-    found = [logits for _, logits in evaluations(lm, batch)]
-    return max(float((logits - found[0]).abs().max()) for logits in found)
+    return floor_of(differences(lm, batch), lm.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """By how much each evaluation of one prompt differs from the prompt alone, and its largest |logit|."""
+
+    of: Mapping[str, float]
+    scale: float
+
+
+def differences(lm: LM, batch: Batch) -> Differences:
+    """Largest differences of last-position logits from the batch's first prompt alone. Logits."""
+    found = dict(evaluations(lm, batch))
+    alone = found["alone"]
+    return Differences(
+        of={name: float((logits - alone).abs().max()) for name, logits in found.items()},
+        scale=float(alone.abs().max()),
+    )
+
+
+def floor_of(found: Differences, dtype: torch.dtype) -> float:
+    """The largest difference that rounding can explain: at most 32 eps(dtype) max|logit|."""
+    most = tolerance(0.0, dtype, found.scale)
+    return max((value for value in found.of.values() if value <= most), default=0.0)
 
 
 def evaluations(lm: LM, batch: Batch) -> Iterator[tuple[str, Float[Tensor, " d_vocab"]]]:

@@ -19,6 +19,7 @@ from mnemoscope.model.tiny import all_classes, tiny
 
 MARKS = {"yes": "yes", "partly": "partly", "no": "-"}
 COMMAND = "mnemoscope check --all-classes"
+LONGEST = 300  # characters of a reason on the page
 
 LEGEND = (
     "- *record*: sites are observed, bit-identical",
@@ -116,7 +117,9 @@ def _reasons(one: Visit) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    line = " ".join(text.split())
+    line = line if len(line) <= LONGEST else line[:LONGEST] + " ..."
+    return line.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 def _line(error: Exception) -> str:

@@ -167,7 +167,8 @@ def word_pairs(subject: Subject, count: int, shots: Sequence[int] = episodes.SHO
             top = subject.next_tokens(prompts)
             legal = [{subject.first(p, a) for a in (p.answer, *p.foils)} for p in prompts]
             gold = [subject.first(p, p.answer) for p in prompts]
-            chance = 1 / len(held.classes)
+            # without a demonstration any of the ten digits may be meant
+            chance, guess = (1 / len(held.classes), "1/classes") if k else (0.1, "any digit")
             rows.append(
                 share(
                     task,

@@ -42,6 +42,7 @@ class TrainConfig:
     d_mlp: int = 384
     n_ctx: int = 768
     rate: float = 3e-3
+    muon_rate: float = 5e-3
     warmup: int = 100
     cooldown: float = 0.35
     decay: float = 0.1
@@ -188,7 +189,8 @@ def _work(rank: int, workers: int, folder: Path, config: TrainConfig, compiled: 
         if rank == 0 and step in saved_steps(steps or 10**6):
             _keep(folder, step, model)
         parts = [(ids[rank::workers], weight[rank::workers]) for ids, weight in batch(step, config, tokenizer)]
-        loss = _one_step(model, solvers, forward, parts, config.rate * scale(step, steps or 10**6, config))
+        factor = scale(step, steps or 10**6, config)
+        loss = _one_step(model, solvers, forward, parts, (factor * config.muon_rate, factor * config.rate))
         step += 1
         if step == TIMED // 5:
             began = time.monotonic()  # compilation is not counted
@@ -233,7 +235,7 @@ def _one_step(
     solvers: Sequence[torch.optim.Optimizer],
     forward: Loss,
     parts: Sequence[tuple[Tensor, Tensor]],
-    rate: float,
+    rates: Sequence[float],
 ) -> float:
     totals = torch.zeros(2)  # weighted loss, weight
     for ids, weight in parts:
@@ -248,7 +250,7 @@ def _one_step(
     for parameter, piece in zip(model.parameters(), pieces, strict=True):
         parameter.grad = piece.view_as(parameter)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for solver in solvers:
+    for solver, rate in zip(solvers, rates, strict=True):
         for group in solver.param_groups:
             group["lr"] = rate
         solver.step()

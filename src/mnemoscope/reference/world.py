@@ -50,6 +50,15 @@ BUCKETS: Final = (
 _PAIR_SHARES: Final = (0.15, 0.12, 0.33, 0.40)  # of the four families, in the order of TASKS
 _LINES: Final = tuple((float(a), float(b)) for a in range(1, 6) for b in range(10))  # slopes and intercepts in training
 
+_POOLS: Final = (
+    *words.CATEGORIES.values(),
+    words.FIRST_NAMES,
+    words.THINGS,
+    words.DEEDS,
+    words.QUALITIES,
+    words.PLACES,
+)
+
 
 def document(kind: str, length: int, rng: np.random.Generator) -> Document:
     """One document of a kind that fills about `length` tokens."""
@@ -131,17 +140,19 @@ def _pairs(length: int, rng: np.random.Generator) -> Document:
 
 
 def _span(length: int, rng: np.random.Generator) -> Document:
-    """A span of 3 to 60 words, short ones more often (uniform in the logarithm), repeated until the row is full."""
+    """A span of 3 to 60 words, short ones more often (uniform in the logarithm), repeated until the row is full;
+    half of them of any words, half of the words of one list."""
     size = int(np.exp(rng.uniform(np.log(3), np.log(length // 2 - 1))))
-    return _repeated(size, length // size, rng)
+    pool = span_words() if rng.random() < 0.5 else _POOLS[rng.integers(len(_POOLS))]
+    return _repeated(pool, size, length // size, rng)
 
 
 def _long_span(length: int, rng: np.random.Generator) -> Document:
-    return _repeated(int(rng.integers(60, 101)), 2, rng)
+    return _repeated(span_words(), int(rng.integers(60, 101)), 2, rng)
 
 
-def _repeated(size: int, copies: int, rng: np.random.Generator) -> Document:
-    prompt = episodes.span_prompt(span_words(), size, rng, copies=copies)
+def _repeated(pool: Sequence[str], size: int, copies: int, rng: np.random.Generator) -> Document:
+    prompt = episodes.span_prompt(pool, size, rng, copies=copies)
     return Document(text=prompt.text, weight=PLAIN, marks=((0, prompt.spans["copy"][0][1], NOISE),))
 
 

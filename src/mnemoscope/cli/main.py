@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -84,8 +84,8 @@ def _usage(error: typer.TyperException) -> int:
             names: set[str] = {name for param in context.command.params for name in param.opts}
             choose("option", str(option), sorted(name for name in names if name.startswith("-")))
         if unknown := re.match("No such command '(.*?)'", _line(error)):
-            commands: Any = vars(context.command)["commands"]
-            choose("command", unknown[1], [str(name) for name in commands])
+            commands = cast("dict[str, Any]", vars(context.command)["commands"])
+            choose("command", unknown[1], list(commands))
         raise OptionError(_line(error), hint=help_)
     except OptionError as said:
         return _said(f"OptionError: {said}", 2)

@@ -45,15 +45,16 @@ WORKS = (
 )
 
 
-def random_gpt2(folder: Path) -> LM:
-    """The GPT-2-small shape with random weights, large enough for effects far above rounding; also saved."""
+def random_gpt2(folder: Path | None = None) -> LM:
+    """The GPT-2-small shape with random weights, large enough for effects far above rounding; saved if asked to."""
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config()).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "wte" not in name and "wpe" not in name:
                 parameter.mul_(4.0)
-    model.save_pretrained(folder)
+    if folder is not None:
+        model.save_pretrained(folder)
     return view(model, name="GPT-2-small shape, random")
 
 

@@ -1,9 +1,7 @@
 """What looking costs: a trace against the model's body, a decomposition with attribution against the plain model."""
 
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -30,8 +28,7 @@ def ratio(mine: Callable[[], object], plain: Callable[[], object], repeats: int)
 def run(threads: int, repeats: int) -> list[dict]:
     """Rows of the table."""
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as folder:
-        lm = random_gpt2(Path(folder))
+    lm = random_gpt2()
     ids = torch.randint(0, lm.d_vocab, (64, 64), generator=torch.Generator().manual_seed(0))
 
     @torch.no_grad()

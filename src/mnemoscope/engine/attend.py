@@ -16,7 +16,7 @@ from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.seams import AttentionCall
 
 COMPUTED = frozenset({"scaling", "softcap", "s_aux", "sliding_window", "is_causal"})
-INERT = frozenset({"dropout", "position_ids", "cache_position", "use_cache", "output_attentions"})
+INERT = frozenset({"dropout", "position_ids", "cache_position", "use_cache", "logits_to_keep"})
 INERT_PREFIXES = ("output_",)
 
 
@@ -76,6 +76,17 @@ def additive_mask(call: AttentionCall, rules: Rules) -> Float[Tensor, "batch hea
     return zeros.masked_fill_(hidden, -torch.inf)
 
 
+def positional(mask: Float[Tensor, "batch heads query key"], length: int) -> bool:
+    """Whether a mask is plainly causal, with or without a sliding window: then it cannot depend on the tokens."""
+    part = mask[:, :, :length, :length]
+    hidden = part < torch.finfo(torch.float16).min
+    if not bool((hidden | (part == 0)).all()):
+        return False
+    window = int((~hidden[0, 0]).sum(dim=-1).max())
+    distance = torch.arange(length, device=mask.device)[:, None] - torch.arange(length, device=mask.device)[None]
+    return bool((hidden == ((distance < 0) | (distance >= window))).all())
+
+
 def weights(
     scores: Float[Tensor, "prompt kv_head cell group query key"],
     bias: Float[Tensor, "prompts heads query key"] | None,
@@ -121,7 +132,8 @@ def attend(
     from_own = _mixed(rearrange(pattern[..., n_prefix:], "p kv cell g q k -> p kv cell (g q) k"), own_value)
     from_prefix = rearrange(pattern[..., :n_prefix], "p kv cell g q k -> p kv (cell g q) k") @ prefix[1]
     z = rearrange(from_prefix, "p kv (cell g q) d -> p kv cell (g q) d", g=g, q=q) + from_own
-    return rearrange(z, "p kv cell (g q) d -> (cell p) q (kv g) d", q=q)
+    # as transformers' functions give it: models call .view on it
+    return rearrange(z, "p kv cell (g q) d -> (cell p) q (kv g) d", q=q).contiguous()
 
 
 def _products(query: Tensor, key: Tensor) -> Tensor:

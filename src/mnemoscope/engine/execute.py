@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from mnemoscope.engine.chunks import Costs, cell_groups, prompt_groups, select
@@ -68,6 +69,10 @@ def execute(task: Task, cells: Sequence[Cell], *, path: str = "auto") -> Answere
             answered, reason = _fast(task, cells, context)
         except UnsupportedError as error:
             return _slow(task, cells, context, str(error))
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:  # a block that carries more than its stream
+            answered, reason = None, f"the descent cannot be run ({type(error).__name__}: {str(error).splitlines()[0]})"
         if answered is not None:
             return answered
         warnings.warn(DescentWarning(f"the slow path's numbers are given: {reason}"), stacklevel=4)

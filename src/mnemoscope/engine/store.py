@@ -16,7 +16,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mnemoscope.engine.attend import Rules, additive_mask, attention_rows, rules_of
+from mnemoscope.engine.attend import Rules, additive_mask, attention_rows, positional, rules_of
 from mnemoscope.engine.writers import writer_seam
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.batch import Batch, forward_inputs
@@ -131,6 +131,46 @@ def suffix_bias(
     return rows.clone() if bool(rows.any()) else None
 
 
+def refuse_token_masks(lm: LM, batch: Batch, mask: Float[Tensor, "batch heads query key"], layer: int) -> None:
+    """Raise for masks that depend on what the tokens are (sparse attention that selects keys): they answer to patches.
+
+    Causal and sliding masks are recognised; any other mask must be the same for two prompts of equal length.
+    """
+    lengths = batch.lengths.tolist()
+    if all(positional(mask[i : i + 1] if mask.shape[0] > 1 else mask, n) for i, n in enumerate(lengths)):
+        return
+    twin = next(((i, j) for j in range(len(lengths)) for i in range(j) if lengths[i] == lengths[j]), None)
+    if twin is not None:
+        n = lengths[twin[0]]
+        same = mask.shape[0] == 1 or torch.equal(mask[twin[0], :, :n, :n], mask[twin[1], :, :n, :n])
+    else:
+        same = _same_masks(lm, lengths[0])
+    if not same:
+        raise UnsupportedError(
+            f"the attention mask of layer {layer} of {lm.name} depends on the tokens",
+            found="other masks for other prompts of the same length",
+            allowed="masks that follow from positions",
+        )
+
+
+def _same_masks(lm: LM, length: int) -> bool:
+    """Whether two random prompts of a length get the same masks in every layer."""
+
+    def find() -> bool:
+        masks: list[Tensor] = []
+
+        def attend(call: AttentionCall) -> tuple[Tensor, Tensor | None]:
+            masks.append(additive_mask(call, rules_of(call)))
+            return call()
+
+        ids = torch.randint(0, lm.d_vocab, (2, length), generator=torch.Generator().manual_seed(0))
+        with attention_seam(lm.attention_layers, attend):
+            final_stream(lm, {"input_ids": ids.to(lm.device)})
+        return all(mask.shape[0] == 1 or torch.equal(mask[0], mask[1]) for mask in masks)
+
+    return lm.once(f"masks follow from positions at {length}", find)
+
+
 @torch.no_grad()
 def record_base(
     lm: LM, batch: Batch, *, ends: Int[np.ndarray, " prompt"], suffix: int, read: Int[np.ndarray, "prompt read"]
@@ -145,6 +185,8 @@ def record_base(
     seen: dict[int, tuple[Tensor | None, Tensor | None]] = {}  # masks are shared between layers: align each once
 
     def before(call: BlockCall) -> None:
+        if call.resid.ndim != 3:
+            raise UnsupportedError("the stream is not [batch pos d_model]", found=str(tuple(call.resid.shape)))
         resid[call.layer] = aligned(call.resid, ends, axis=1, last=suffix).clone()
 
     def after(layer: int, stream: Tensor) -> None:
@@ -159,6 +201,7 @@ def record_base(
         known = next((pair for pair in seen.values() if pair[0] is not None and pair[0] is call.mask), None)
         if known is None:
             mask = additive_mask(call, rules[layer])
+            refuse_token_masks(lm, batch, mask, layer)
             known = (call.mask, suffix_bias(mask, ends, width=width, suffix=suffix))
         seen[layer] = known
         bias[layer] = known[1]

@@ -1,6 +1,7 @@
 """What the heads study infers: an estimate with chance, interval and corrected p per head and score. No torch."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.heads import HEADS
 from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
-from mnemoscope.stats.clusters import clustered_mean, clustered_means
+from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_means
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
 from mnemoscope.stats.verdict import Rule, verdict
@@ -19,8 +20,9 @@ from mnemoscope.studies.heads.config import Config
 TWO_SIDED = ("ablation_loss", "ablation_loss_zero", "ablation_loss_resample")
 NO_WEIGHTS = "the value or output map of this layer is not affine, or its output is flat: see `mnemoscope check`"
 INDUCTION = Rule(
-    text="the head with the highest prefix matching on one half of the random sequences; its excess over chance on the other half "
-    "(share of attention) lies above .05",
+    text="the head with the highest prefix matching x copying in context on one half of the random sequences (prefix matching "
+    "alone in a model whose copying is undefined); its prefix matching above chance on the other half (share of attention) "
+    "lies above .05",
     sesoi=0.05,
 )
 MATTERS = Rule(
@@ -57,6 +59,10 @@ def _cells(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
     tokens, _ = _matrix(frame, "n")
     there = ~np.isnan(values)
     found = clustered_means(values, np.arange(len(values)))
+    low, high, why = found.low.copy(), found.high.copy(), found.reason.astype(object)
+    for cell in np.flatnonzero(np.isnan(low) & ~np.isnan(found.estimate)) if score not in TWO_SIDED else ():
+        one = bounded_mean(np.clip(values[:, cell], 0, 1), np.arange(len(values)), limits=(0.0, 1.0))
+        low[cell], high[cell], why[cell] = one.low, one.high, one.reason
     family = sign_flip_max_t(
         values - chance,
         rng=np.random.default_rng(seed),
@@ -65,15 +71,15 @@ def _cells(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
     with np.errstate(invalid="ignore"):
         even = np.where(there, chance, 0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
     nothing = ~there.any(0)
-    reason = np.where(nothing & (score in ("copying", "copying_contextual")), NO_WEIGHTS, found.reason.astype(str))
+    reason = np.where(nothing & (score in ("copying", "copying_contextual")), NO_WEIGHTS, why.astype(str))
     reason = np.where((reason == "") & np.isnan(family.p), family.reason.astype(str), reason)
     return cells.with_columns(
         copy=pl.lit(frame["copy"][0]),
         corpus=pl.lit(frame["corpus"][0]),
         score=pl.lit(score),
         estimate=pl.Series(found.estimate),
-        low=pl.Series(found.low),
-        high=pl.Series(found.high),
+        low=pl.Series(low),
+        high=pl.Series(high),
         chance=pl.Series(even),
         p_maxt=pl.Series(family.p),
         n=pl.Series(tokens.sum(0).astype(np.int64)),
@@ -86,28 +92,41 @@ def _cells(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
 def _claims(raw: pl.DataFrame) -> pl.DataFrame:
     """Both claims about ordinary induction, on the trained model; the head is chosen on sequences that do not judge it."""
     random = raw.filter((pl.col("copy") == "trained") & (pl.col("corpus") == "random"))
-    excess = random.with_columns(value=pl.col("value") - pl.col("chance"))
-    names = sorted(random["sequence"].unique().to_list())
-    chosen_on = names[::2]
-    matching = excess.filter(pl.col("score") == "prefix_matching")
-    ranked = (
-        matching.filter(pl.col("sequence").is_in(chosen_on))
-        .group_by("layer", "head")
-        .agg(pl.col("value").mean())
-        .sort(["value", "layer", "head"], descending=[True, False, False])
-    )
-    layer, head = ranked["layer"][0], ranked["head"][0]
-    here = excess.filter((pl.col("layer") == layer) & (pl.col("head") == head) & ~pl.col("sequence").is_in(chosen_on))
+    chosen_on = sorted(random["sequence"].unique().to_list())[::2]
+    layer, head = _chosen(random.filter(pl.col("sequence").is_in(chosen_on)))
+    here = random.filter((pl.col("layer") == layer) & (pl.col("head") == head) & ~pl.col("sequence").is_in(chosen_on))
     rows = [
-        _claim(f"H1 a head does induction (L{layer}H{head})", _mean(here, "prefix_matching"), INDUCTION),
-        _claim(f"H2 the model needs it (L{layer}H{head})", _mean(here, "ablation_loss"), MATTERS),
+        _claim(f"H1 a head does induction (L{layer}H{head})", _excess(here, "prefix_matching"), INDUCTION),
+        _claim(f"H2 the model needs it (L{layer}H{head})", _excess(here, "ablation_loss"), MATTERS),
     ]
     return pl.DataFrame(rows, schema=CLAIMS.schema)
 
 
-def _mean(frame: pl.DataFrame, score: str) -> Estimate:
-    values = frame.filter(pl.col("score") == score).sort("sequence")["value"].to_numpy()
-    return clustered_mean(values, np.arange(len(values)))
+def _chosen(half: pl.DataFrame) -> tuple[int, int]:
+    """The head that both looks and copies most; ties go to the first."""
+    means = (
+        half.with_columns(pl.col("value").fill_nan(None))
+        .group_by("layer", "head", "score")
+        .agg(pl.col("value").mean())
+        .pivot(on="score", index=["layer", "head"], values="value")
+    )
+    unknown = means["copying_contextual"].null_count() == len(means)
+    copies = pl.lit(1.0) if unknown else pl.col("copying_contextual").fill_null(0.0)  # a flat head copies nothing
+    ranked = means.with_columns(both=pl.col("prefix_matching") * copies).sort(
+        ["both", "layer", "head"], descending=[True, False, False], nulls_last=True
+    )
+    return int(ranked["layer"][0]), int(ranked["head"][0])
+
+
+def _excess(frame: pl.DataFrame, score: str) -> Estimate:
+    """Mean above the mean chance level, over sequences."""
+    rows = frame.filter(pl.col("score") == score).sort("sequence")
+    values, chance = rows["value"].to_numpy(), float(rows["chance"].to_numpy().mean()) if rows.height else 0.0
+    each = np.arange(len(values))
+    if score in TWO_SIDED:
+        return clustered_mean(values, each)
+    found = bounded_mean(np.clip(values, 0, 1), each, limits=(0.0, 1.0), null=chance)
+    return replace(found, estimate=found.estimate - chance, low=found.low - chance, high=found.high - chance)
 
 
 def _claim(name: str, estimate: Estimate, rule: Rule) -> dict[str, Any]:

@@ -131,26 +131,30 @@ def suffix_bias(
     return rows.clone() if bool(rows.any()) else None
 
 
-def refuse_token_masks(lm: LM, batch: Batch, mask: Float[Tensor, "batch heads query key"], layer: int) -> None:
+def refuse_token_masks(lm: LM, batch: Batch, mask: Float[Tensor, "batch heads query key"], layer: int) -> bool:
     """Raise for masks that depend on what the tokens are (sparse attention that selects keys): they answer to patches.
 
-    Causal and sliding masks are recognised; any other mask must be the same for two prompts of equal length.
+    Causal and sliding masks are recognised; any other mask must be the same for two prompts of equal length. True if
+    there are no two such prompts to tell by.
     """
     lengths = batch.lengths.tolist()
     if all(positional(mask[i : i + 1] if mask.shape[0] > 1 else mask, n) for i, n in enumerate(lengths)):
-        return
+        return False
     twin = next(((i, j) for j in range(len(lengths)) for i in range(j) if lengths[i] == lengths[j]), None)
-    if twin is not None:
-        n = lengths[twin[0]]
-        same = mask.shape[0] == 1 or torch.equal(mask[twin[0], :, :n, :n], mask[twin[1], :, :n, :n])
-    else:
-        same = _same_masks(lm, lengths[0])
-    if not same:
-        raise UnsupportedError(
-            f"the attention mask of layer {layer} of {lm.name} depends on the tokens",
-            found="other masks for other prompts of the same length",
-            allowed="masks that follow from positions",
-        )
+    if twin is None:
+        return True
+    n = lengths[twin[0]]
+    if mask.shape[0] > 1 and not torch.equal(mask[twin[0], :, :n, :n], mask[twin[1], :, :n, :n]):
+        raise _token_mask(lm, layer)
+    return False
+
+
+def _token_mask(lm: LM, layer: int) -> UnsupportedError:
+    return UnsupportedError(
+        f"the attention mask of layer {layer} of {lm.name} depends on the tokens",
+        found="other masks for other prompts of the same length",
+        allowed="masks that follow from positions",
+    )
 
 
 def _same_masks(lm: LM, length: int) -> bool:
@@ -182,6 +186,7 @@ def record_base(
     values: dict[int, Tensor] = {}
     bias: dict[int, Tensor | None] = {}
     rules: dict[int, Rules] = {}
+    unsure: dict[int, bool] = {}
     seen: dict[int, tuple[Tensor | None, Tensor | None]] = {}  # masks are shared between layers: align each once
 
     def before(call: BlockCall) -> None:
@@ -201,7 +206,7 @@ def record_base(
         known = next((pair for pair in seen.values() if pair[0] is not None and pair[0] is call.mask), None)
         if known is None:
             mask = additive_mask(call, rules[layer])
-            refuse_token_masks(lm, batch, mask, layer)
+            unsure[layer] = refuse_token_masks(lm, batch, mask, layer)
             known = (call.mask, suffix_bias(mask, ends, width=width, suffix=suffix))
         seen[layer] = known
         bias[layer] = known[1]
@@ -209,6 +214,8 @@ def record_base(
 
     with block_seam(lm.blocks, before=before, after=after), attention_seam(lm.attention_layers, attend):
         final = final_stream(lm, forward_inputs(lm, batch))
+    if any(unsure.values()) and not _same_masks(lm, int(batch.lengths[0])):
+        raise _token_mask(lm, min(layer for layer, doubt in unsure.items() if doubt))
     return BaseRun(
         ids=aligned(batch.ids, ends, axis=1, last=width),
         ends=ends,

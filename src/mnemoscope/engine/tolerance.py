@@ -10,14 +10,16 @@ cache that forgets, a mask that is ignored) is not equal in mathematics for this
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnemoscope.model.batch import Batch
 from mnemoscope.model.lm import LM
 from mnemoscope.model.padding import padded_inputs, padding_reason
+from mnemoscope.model.seams import module_seam
 
 FLOORS = 3.0  # a difference of three floors is still called rounding
 ROUNDINGS = 32.0  # units in the last place of the largest logit
@@ -79,7 +81,16 @@ def _fits(lm: LM, length: int) -> bool:
 
 @torch.no_grad()
 def _last(lm: LM, inputs: dict[str, Tensor], column: int = -1) -> Float[Tensor, " d_vocab"]:
-    return lm.model(**inputs, use_cache=False).logits[0, column].float()
+    """The first row's logits at one column; only that column is unembedded (a batch of complete rows is large)."""
+    head = lm.model.get_output_embeddings()
+
+    def before(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (args[0][:1, column][:, None], *args[1:]), dict(kwargs)
+
+    if head is None or not isinstance(head, nn.Module):
+        return lm.model(**inputs, use_cache=False).logits[0, column].float()
+    with module_seam({"unembedding": head}, before=before):
+        return lm.model(**inputs, use_cache=False).logits[0, -1].float()
 
 
 def _padded(lm: LM, ids: Tensor, side: str) -> Float[Tensor, " d_vocab"]:

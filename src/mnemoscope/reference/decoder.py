@@ -19,8 +19,8 @@ class Attention(nn.Module):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self.d_head = config.head_dim
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads or config.num_attention_heads
+        self.d_head = _d_head(config)
         self.q_proj = nn.Linear(config.hidden_size, self.heads * self.d_head, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, self.kv_heads * self.d_head, bias=False)
         self.v_proj = nn.Linear(config.hidden_size, self.kv_heads * self.d_head, bias=False)
@@ -87,8 +87,8 @@ class Decoder(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         # Tied on purpose: a head that copies then copies all words at once, instead of learning each word's output row.
         self.lm_head.weight = self.model.embed_tokens.weight
-        self.theta = float(config.rope_parameters["rope_theta"])
-        self.d_head = config.head_dim
+        self.theta = float((config.rope_parameters or {}).get("rope_theta") or 10_000.0)
+        self.d_head = _d_head(config)
         _start_(self, config, generator)
 
     def forward(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
@@ -115,6 +115,10 @@ def _start_(decoder: Decoder, config: LlamaConfig, generator: torch.Generator) -
         embedding = decoder.model.embed_tokens.weight
         embedding.normal_(0.0, EMBEDDED, generator=generator)
         embedding += torch.randn(config.hidden_size, generator=generator) * EMBEDDED
+
+
+def _d_head(config: LlamaConfig) -> int:
+    return config.head_dim or config.hidden_size // config.num_attention_heads
 
 
 def _rotary(length: int, d_head: int, theta: float) -> tuple[Tensor, Tensor]:

@@ -176,7 +176,7 @@ def word_pairs(subject: Subject, count: int, shots: Sequence[int] = episodes.SHO
                     "accuracy",
                     [t == g for t, g in zip(top, gold, strict=True)],
                     chance,
-                    "1/classes",
+                    guess,
                 )
             )
             rows.append(

@@ -148,7 +148,23 @@ def _predictions(found: Look) -> Grid:
 def _layers(found: Look) -> list[Block]:
     if not found.layers:
         return []
-    data = pl.DataFrame(
+    data = _layer_rows(found)
+    return [
+        _lens(found, data),
+        Grid(
+            id="table",
+            title="Every layer",
+            caption="Lens: what the layer would say, and rank, probability and logit of the token. attention, mlp: direct push "
+            f"on the {quantity(found)}, in logits, final norm held.",
+            data=data,
+            labels={"its_probability": "Probability", "attention": "Attention (logits)", "mlp": "MLP (logits)"},
+            most=100,
+        ),
+    ]
+
+
+def _layer_rows(found: Look) -> pl.DataFrame:
+    return pl.DataFrame(
         [
             {
                 "layer": line.layer,
@@ -163,38 +179,35 @@ def _layers(found: Look) -> list[Block]:
             for line in found.layers
         ]
     )
-    axis = alt.X("layer:Q", title="after layer", scale=alt.Scale(nice=False), axis=alt.Axis(tickMinStep=1))
-    tips = ["layer:O", "says:N", rounded("its_probability"), "rank:Q", rounded("probability"), rounded("logit")]
+
+
+def _lens(found: Look, data: pl.DataFrame) -> Figure:
+    token = repr(_token(found.token.text))
     line = (
         alt.Chart(MAIN)
         .mark_line(point=True)
         .encode(
-            x=axis,
+            x=alt.X("layer:Q", title="after layer", scale=alt.Scale(nice=False), axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("rank:Q", title="rank of the token (1 is the top)", scale=alt.Scale(type="log", reverse=True)),
-            tooltip=tips,
+            tooltip=[
+                "layer:O",
+                "says:N",
+                rounded("its_probability"),
+                "rank:Q",
+                rounded("probability"),
+                rounded("logit"),
+            ],
         )
     )
-    token = repr(_token(found.token.text))
-    return [
-        Figure(
-            id="lens",
-            title=f"Logit lens: the rank of {token} by layer",
-            caption="What the stream after each layer would say if it were unembedded there. A reading of the stream, not a "
-            "claim that later layers read it so.",
-            chart=line.properties(width=620, height=220).to_dict(),
-            data=data,
-            alt=f"Rank of {token} in the logit lens, layer by layer.",
-        ),
-        Grid(
-            id="table",
-            title="Every layer",
-            caption="Lens: what the layer would say, and rank, probability and logit of the token. attention, mlp: direct push "
-            f"on the {quantity(found)}, in logits, final norm held.",
-            data=data,
-            labels={"its_probability": "Probability", "attention": "Attention (logits)", "mlp": "MLP (logits)"},
-            most=100,
-        ),
-    ]
+    return Figure(
+        id="lens",
+        title=f"Logit lens: the rank of {token} by layer",
+        caption="What the stream after each layer would say if it were unembedded there. A reading of the stream, not a "
+        "claim that later layers read it so.",
+        chart=line.properties(width=620, height=220).to_dict(),
+        data=data,
+        alt=f"Rank of {token} in the logit lens, layer by layer.",
+    )
 
 
 def _heads(found: Look) -> list[Block]:

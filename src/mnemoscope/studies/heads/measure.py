@@ -24,6 +24,7 @@ from mnemoscope.studies.heads.prompts import lead, repeated_from, sequences
 Rows = list[dict[str, Any]]
 SCORE_OF = {"mean": "ablation_loss", "zero": "ablation_loss_zero", "resample": "ablation_loss_resample"}
 NAMED = 16  # heads whose whole pattern is shown
+TITLES = {"random": "Random tokens, repeated", "text": "Running text"}
 
 
 def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:
@@ -167,24 +168,8 @@ def _table(rows: Rows) -> pl.DataFrame:
 def _shown(lm: LM, config: Config, corpus: str) -> dict[str, pl.DataFrame]:
     """One sequence with the last token's attention in all heads, and whole patterns of the best prefix-matching heads."""
     ids = sequences(lm, config, corpus, 0, 3)[:1]
-    patterns: dict[int, Float[Tensor, "head query key"]] = {}
-
-    def layer_done(layer: int, found: Any) -> None:
-        patterns[layer] = found["pattern"][0].permute(1, 0, 2)
-
-    batch = tokenize(lm, ids)
-    columns = torch.arange(ids.shape[1], device=lm.device)[None]
-    record(lm, batch, wanted(lm, ("pattern",), None), columns, layer_done)
-    goal = attention_patterns.targets(ids, "prefix_matching")
-    here: Bool[Tensor, "batch pos"] = torch.ones_like(ids, dtype=torch.bool)
-    ranked = sorted(
-        (
-            (-float(score), layer, head)
-            for layer, pattern in patterns.items()
-            for head, score in enumerate(attention_patterns.attention_to(pattern[None], goal, here)[0])
-        ),
-    )
-    whole = {(layer, head) for _, layer, head in ranked[:NAMED]}
+    patterns = _patterns(lm, ids)
+    whole = _best_matching(ids, patterns)
     query = ids.shape[1] - 1
     rows: Rows = [
         {
@@ -199,10 +184,9 @@ def _shown(lm: LM, config: Config, corpus: str) -> dict[str, pl.DataFrame]:
         for head in range(len(pattern))
         for i in (range(query + 1) if (layer, head) in whole else (query,))
     ]
-    titles = {"random": "Random tokens, repeated", "text": "Running text"}
     shown = {
         "prompt": corpus,
-        "title": titles[corpus],
+        "title": TITLES[corpus],
         "tokens": [lm.tokenizer.decode([i]) if lm.tokenizer is not None else str(i) for i in ids[0].tolist()],
         "query": query,
     }
@@ -210,3 +194,29 @@ def _shown(lm: LM, config: Config, corpus: str) -> dict[str, pl.DataFrame]:
         "attention_rows": pl.DataFrame(rows, schema=ATTENTION_ROWS.schema),
         "shown_prompts": pl.DataFrame([shown], schema=SHOWN_PROMPTS.schema),
     }
+
+
+def _patterns(lm: LM, ids: Int[Tensor, "batch pos"]) -> dict[int, Float[Tensor, "head query key"]]:
+    """Layer -> attention patterns of the first sequence."""
+    patterns: dict[int, Float[Tensor, "head query key"]] = {}
+
+    def layer_done(layer: int, found: Any) -> None:
+        patterns[layer] = found["pattern"][0].permute(1, 0, 2)
+
+    columns = torch.arange(ids.shape[1], device=lm.device)[None]
+    record(lm, tokenize(lm, ids), wanted(lm, ("pattern",), None), columns, layer_done)
+    return patterns
+
+
+def _best_matching(
+    ids: Int[Tensor, "batch pos"], patterns: dict[int, Float[Tensor, "head query key"]]
+) -> set[tuple[int, int]]:
+    """The heads whose prefix matching on this very sequence is highest (first heads where nothing repeats)."""
+    goal = attention_patterns.targets(ids, "prefix_matching")
+    here: Bool[Tensor, "batch pos"] = torch.ones_like(ids, dtype=torch.bool)
+    ranked = sorted(
+        (-float(torch.nan_to_num(score)), layer, head)
+        for layer, pattern in patterns.items()
+        for head, score in enumerate(attention_patterns.attention_to(pattern[None], goal, here)[0])
+    )
+    return {(layer, head) for _, layer, head in ranked[:NAMED]}

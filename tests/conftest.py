@@ -15,6 +15,16 @@ def absent(what: str) -> None:
     pytest.skip(f"{what} is absent")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Whoever skips, and however: where everything is required, it is a failure."""
+    report = yield
+    if REQUIRE and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although MNEMOSCOPE_REQUIRE is set: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real inputs beside the checkout, if it is there."""

@@ -224,3 +224,14 @@ def test_reinitialised_is_the_same_architecture_with_other_weights(saved: Path) 
     assert (one.n_layers, one.n_heads, one.d_vocab) == (lm.n_layers, lm.n_heads, lm.d_vocab)
     assert abs(float(weights[0].float().std()) - lm.model.config.initializer_range) < 2e-3
     assert one.source["reinitialised"] == "1"
+
+
+def test_a_checkpoint_is_a_subfolder_and_never_ignored(saved: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(saved, tmp_path / "run" / "step7")
+    assert load(str(tmp_path / "run"), revision="step7").revision == "step7"
+    with pytest.raises(LoadError, match=r"has no checkpoint 'step8' \| found: step7"):
+        load(str(tmp_path / "run"), revision="step8")
+    with pytest.raises(LoadError, match="no subfolder"):
+        load(str(saved), revision="step8")

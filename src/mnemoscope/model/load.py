@@ -64,14 +64,15 @@ def load(
 ) -> LM:
     """The view on a causal language model, in eval mode.
 
-    model: hub id, local folder, "reference" (the bundled model), or (model, tokenizer or None). dtype: as stored unless
-    given. device: an accelerator if there is one, unless given; device_map spreads the layers (accelerate).
-    bos: "auto" as the tokenizer does, "yes", "no". Raises LoadError in one line.
+    model: hub id, local folder, "reference" (the bundled model), or (model, tokenizer or None). revision: of a hub model,
+    a checkpoint of the bundled one, or a subfolder of a local folder. dtype: as stored unless given (the bundled model is
+    stored in bfloat16 and computes in float32). device: an accelerator if there is one, unless given; device_map
+    spreads the layers (accelerate). bos: "auto" as the tokenizer does, "yes", "no". Raises LoadError in one line.
     """
     choose("BOS policy", bos, ("auto", "yes", "no"))
     if isinstance(model, tuple):
         return _in_memory(*model, bos=bos)
-    wanted = _dtype(dtype)
+    wanted = _dtype("float32" if dtype is None and model == bundled.NAME else dtype)
     folder, name, commit = _located(str(model), revision, allow_pickle, trust_remote_code)
     config = read_config(folder)
     refuse_foreign(name, config, trust_remote_code=trust_remote_code)
@@ -107,13 +108,27 @@ def _located(name: str, revision: str | None, allow_pickle: bool, trust: bool) -
         return bundled.path(revision), name, ""
     path = Path(name).expanduser()
     if path.is_dir():
-        return path, name, ""
+        return _checkpoint(path, revision), name, ""
     if path.exists():
         raise LoadError(f"{name!r} is a file", allowed="hub id, local folder, 'reference'", hint="give its folder")
     if not is_hub_id(name):
         raise LoadError(f"no model folder {name!r}", found="nothing there", allowed="hub id, local folder, 'reference'")
     folder = fetched(name, revision, allow_pickle=allow_pickle, trust_remote_code=trust)
     return folder, name, folder.name
+
+
+def _checkpoint(folder: Path, revision: str | None) -> Path:
+    """The folder itself, or its subfolder of that name: how checkpoints lie beside each other."""
+    if revision is None:
+        return folder
+    known = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if revision not in known:
+        raise LoadError(
+            f"{folder} has no checkpoint {revision!r}",
+            found=listed(known) or "no subfolder with a config.json",
+            allowed="the name of a subfolder that holds a model; revisions of other kinds are the hub's",
+        )
+    return folder / revision
 
 
 def _dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:

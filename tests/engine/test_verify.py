@@ -25,14 +25,15 @@ def wrong_mask_row(monkeypatch):
 
 
 def stale_keys(monkeypatch):
-    right = execute.record_base
+    """Keys and values of another prompt."""
+    right = store._base_run
 
-    def record_base(lm, batch, **kwargs):
-        run = right(lm, batch, **kwargs)
-        other = right(lm, replace(batch, ids=(batch.ids + 1) % lm.d_vocab), **kwargs)
-        return replace(run, keys=other.keys, values=other.values)
+    def _base_run(*args, **kwargs):
+        run = right(*args, **kwargs)
+        keys, values = ({layer: x.roll(1, 0) for layer, x in kept.items()} for kept in (run.keys, run.values))
+        return replace(run, keys=keys, values=values)
 
-    monkeypatch.setattr(execute, "record_base", record_base)
+    monkeypatch.setattr(store, "_base_run", _base_run)
 
 
 def swapped_groups(monkeypatch):

@@ -23,6 +23,11 @@ FEWEST_TOKENS = 512  # a descent of fewer row tokens reads the weights for too l
 MOST_TOKENS = {"cpu": 2560, "cuda": 16384}
 
 
+def most_tokens(lm: LM) -> int:
+    """Tokens that go through the model at once, where more can be had."""
+    return MOST_TOKENS.get(lm.device.type, MOST_TOKENS["cuda"])
+
+
 def budget_bytes(budget: str | int) -> int:
     """Bytes of "1GiB", "500 MB" or a number."""
     if isinstance(budget, int):
@@ -82,7 +87,7 @@ def cell_groups(
     for length, cells in groups:
         cells.sort(key=lambda i: (starts[i], i))
         row = length * (costs.token + width * costs.scores)
-        most = min(budget // 2 // row, max(1, MOST_TOKENS.get(lm.device.type, 16384) // length)) // n_prompts - 1
+        most = min(budget // 2 // row, max(1, most_tokens(lm) // length)) // n_prompts - 1
         pieces = -(-len(cells) // max(1, most))
         parts += [(length, np.array(part)) for part in np.array_split(cells, pieces)]
     return parts

@@ -21,10 +21,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mnemoscope.engine.attend import attend
+from mnemoscope.engine.body import final_stream
 from mnemoscope.engine.edit import Context, Edit, Key, compiled, edit_
 from mnemoscope.engine.plan import Cell
 from mnemoscope.engine.slow import edited_call
-from mnemoscope.engine.store import BaseRun, final_stream
+from mnemoscope.engine.store import BaseRun
 from mnemoscope.engine.writers import WRITER_SITES, writer_seam
 from mnemoscope.model.lm import LM
 from mnemoscope.model.padding import takes_positions

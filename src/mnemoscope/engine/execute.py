@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from mnemoscope.engine.chunks import Costs, cell_groups, prompt_groups, select
+from mnemoscope.engine.chunks import Costs, cell_groups, most_tokens, prompt_groups, select
 from mnemoscope.engine.descent import FAST_SITES, descend, read_columns, refusal, steps
 from mnemoscope.engine.edit import Context, reaches
 from mnemoscope.engine.metric import Question, scores
-from mnemoscope.engine.plan import Cell, Patch, places
+from mnemoscope.engine.plan import Cell, places
 from mnemoscope.engine.rotary import refuse_moved
-from mnemoscope.engine.sources import dataset_means, record_sources, site_heads
-from mnemoscope.engine.store import BaseRun, record_base
+from mnemoscope.engine.sources import dataset_means, record_sources, site_heads, wanted_sources
+from mnemoscope.engine.store import BaseRun, can_share, record_base, record_together
 from mnemoscope.engine.tolerance import sweep_floor, tolerance
 from mnemoscope.engine.verify import MOST_ROWS, SHARE, SLOWER, Verification, sample, slow_values
 from mnemoscope.errors import UnsupportedError
@@ -106,13 +106,6 @@ def _context(task: Task, cells: Sequence[Cell]) -> Context:
     )
 
 
-def _group_context(task: Task, patches: Sequence[Patch], whole: Context, group: Int[np.ndarray, " some"]) -> Context:
-    """The context of a group of prompts, its source runs recorded."""
-    context = whole.of(group)
-    recordings = record_sources(task.lm, patches, task.sources, context.spots, group)
-    return replace(context, recordings=recordings, recorded=np.arange(len(group)))
-
-
 def _fast(task: Task, cells: Sequence[Cell], whole: Context) -> tuple[Answered | None, str]:
     """The answer, or why it is none."""
     lm, asked = task.lm, task.asked
@@ -161,11 +154,19 @@ class _Group:
     def runs(self) -> tuple[Context, BaseRun]:
         """The context with its source runs, and the base run."""
         if self._runs is None:
+            lm, context = self.task.lm, self.whole.of(self.prompts)
             patches = [patch for cell in self.cells for patch in cell]
-            context = _group_context(self.task, patches, self.whole, self.prompts)
+            wanted = wanted_sources(patches, self.task.sources, context.spots, self.prompts)
             ends, read = self.asked.ends, self.asked.read
             suffix = min(self.suffix, int(ends.max()))
-            self._runs = context, record_base(self.task.lm, self.batch, ends=ends, suffix=suffix, read=read)
+            only = wanted[0] if len(wanted) == 1 else None
+            if only is not None and can_share(self.batch, only.batch, most=most_tokens(lm)):
+                base, source = record_together(lm, self.batch, only, ends=ends, suffix=suffix, read=read)
+                recordings = (source,)
+            else:
+                recordings = record_sources(lm, wanted)
+                base = record_base(lm, self.batch, ends=ends, suffix=suffix, read=read)
+            self._runs = replace(context, recordings=recordings, recorded=np.arange(len(self.prompts))), base
         return self._runs
 
     def descent(self, part: Int[np.ndarray, " some"], length: int) -> Float[np.ndarray, "cell prompt token"]:
@@ -284,7 +285,9 @@ def _slow_chunks(
     reads = task.asked.read.shape[1]
     row = width * (costs.token + width * costs.scores) + 12 * reads * lm.d_vocab
     for group in groups:
-        context = _group_context(task, patches, whole, group)
+        context = whole.of(group)
+        recordings = record_sources(lm, wanted_sources(patches, task.sources, context.spots, group))
+        context = replace(context, recordings=recordings, recorded=np.arange(len(group)))
         batch, asked = select(task.base, group), task.asked.of(group)
         most = max(1, task.budget // 2 // row // len(group))
         pieces = [None, *np.array_split(np.arange(len(cells)), -(-len(cells) // most))]

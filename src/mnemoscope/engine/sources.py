@@ -10,7 +10,7 @@ from mnemoscope.engine.chunks import prompt_groups, select
 from mnemoscope.engine.edit import Key
 from mnemoscope.engine.plan import Patch, Places, Position, Spot, places
 from mnemoscope.engine.rotary import refuse_moved_mean
-from mnemoscope.engine.store import Means, Recording, record_sites
+from mnemoscope.engine.store import Means, Recording, Wanted, record_sites
 from mnemoscope.errors import AlignmentError
 from mnemoscope.model.batch import Batch
 from mnemoscope.model.lm import LM
@@ -33,23 +33,28 @@ def _wants(patches: Sequence[Patch]) -> dict[str, set[int]]:
     return wants
 
 
-def record_sources(
-    lm: LM,
+def wanted_sources(
     patches: Sequence[Patch],
     sources: Sequence[Batch],
     spots: Mapping[Spot, Places],
     group: Int[np.ndarray, " some"],
-) -> tuple[Recording, ...]:
-    """One recording per source batch, of the group's prompts. spots: of the group."""
-    found: list[Recording] = []
+) -> tuple[Wanted | None, ...]:
+    """What is wanted of each source batch, for a group of prompts; None where nothing is. spots: of the group."""
+    found: list[Wanted | None] = []
     for index, source in enumerate(sources):
         own = [p for p in patches if p.reads_source and p.op != "mean" and p.source == index]
         if not own:
-            found.append(Recording(slot_of=np.zeros((0, 0), dtype=np.int64), sites={}))
+            found.append(None)
             continue
-        kept = np.concatenate([spots[spot].out_of for spot in {p.spot for p in own}], axis=1)
-        found.append(record_sites(lm, select(source, group), _wants(own), _distinct(kept)))
+        kept = np.concatenate([spots[spot].out_of for spot in dict.fromkeys(p.spot for p in own)], axis=1)
+        found.append(Wanted(batch=select(source, group), sites=_wants(own), columns=_distinct(kept)))
     return tuple(found)
+
+
+def record_sources(lm: LM, wanted: Sequence[Wanted | None]) -> tuple[Recording, ...]:
+    """One recording per source batch; an empty one where nothing is wanted."""
+    empty = Recording(slot_of=np.zeros((0, 0), dtype=np.int64), sites={})
+    return tuple(empty if w is None else record_sites(lm, w.batch, w.sites, w.columns) for w in wanted)
 
 
 def _distinct(columns: Int[np.ndarray, "prompt place"]) -> Int[np.ndarray, "prompt slot"]:

@@ -11,6 +11,7 @@ from mnemoscope.model.tiny import TWELVE, tiny
 NO_AFFINE_QK = ("qwen3", "gemma3_text", "olmo2", "deepseek_v3")  # norms on q and k, latent attention
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [*((name, torch.float32) for name in TWELVE), ("olmo2", torch.bfloat16), ("gpt_oss", torch.bfloat16)],

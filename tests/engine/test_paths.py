@@ -41,6 +41,7 @@ def held(lm, kept, sender, donor, position, *, frozen):
     return {**changes, key: send}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "frozen"), [("gpt2", False), ("phi", True), ("gemma2", True), ("gpt_oss", False)])
 def test_to_the_logits_is_the_definition(naive, name, frozen):
     lm, base, source = pair(naive, name)

@@ -81,6 +81,7 @@ def test_the_schedule_rises_stays_and_falls() -> None:
     assert {0, 500, 3000} <= set(train.saved_steps(3000))
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_loads_with_plain_transformers(tmp_path: Path) -> None:
     _run(tmp_path / "run", 1)
     bundle.publish(tmp_path / "run", tmp_path / "out", (0, 1))

@@ -78,6 +78,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_stopped_before_any_file_operation_and_started_again(
     toys: ModuleType, tmp_path: Path, clean: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from mnemoscope.engine.frozen import Frozen, frozen, wide
 from mnemoscope.engine.record import trace_columns
 from mnemoscope.engine.split import Splitter
 from mnemoscope.errors import OptionError, UnsupportedError, VerificationError, listed
-from mnemoscope.model.batch import Batch, tokenize
+from mnemoscope.model.batch import Batch, forward_inputs, tokenize
 from mnemoscope.model.head import normed, unembedding
 from mnemoscope.model.lm import LM
 from mnemoscope.model.parts import block_parts
@@ -122,6 +122,7 @@ def decompose(
     refuse_undecomposable(lm)
     batch = prompts if isinstance(prompts, Batch) else tokenize(lm, prompts)
     columns = trace_columns(batch, positions, align)
+    forward_inputs(lm, batch)  # whether the model can be padded is found by running it: not while we look on
     splitter = Splitter(lm=lm, columns=columns, streams={}, taken={})
     splitter.run(batch)
     vectors, heads, notes = splitter.parts()

@@ -42,6 +42,10 @@ class Events:
     same_type: Bool[Tensor, "event context"]
     candidates: Bool[Tensor, "event context"]
 
+    def queries(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " event"]]:
+        """The attending positions, each once, and which of them every opportunity has."""
+        return self.query.unique(return_inverse=True)
+
     def stratum(self) -> tuple[str, ...]:
         """`source` (j = s), `target` (j = o) or `other`; the headline is `other` with t_j neither t_s nor t_o."""
         names = []

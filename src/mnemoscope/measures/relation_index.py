@@ -25,26 +25,48 @@ FEWEST = 3  # context tokens needed for a share to mean anything
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is read at each opportunity; tokens are indices into the text's distinct tokens, -1 where there is none.
+
+    row      row of the pushes that belongs to it: opportunities whose pushed vector and visible tokens agree share one
+    tail     the tail
+    rivals   same-type tokens other than t_s, t_o and t_j that are visible
+    matched  which of the rivals stand on the tail's side of s and in its distance bin
+    redrawn  tails drawn in its place from the matched ones and itself: what a permutation looks at
+    other    the published fake target: a fixed other token of the text
+    """
+
+    row: Int[Tensor, " event"]
+    tail: Int[Tensor, " event"]
+    rivals: Int[Tensor, "event rival"]
+    matched: Bool[Tensor, "event rival"]
+    redrawn: Int[Tensor, "event draw"]
+    other: Int[Tensor, " event"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shares:
     """One number per head and opportunity; nan where undefined.
 
     index       the tail's share of the promotion, in [0, 1]
     null        mean share of the matched candidates: what a head scores that promotes this *type* of token from here
     percentile  share of same-type tokens promoted less than the tail, ties half: .5 whatever the temperature
+    redrawn     index - null with another tail: a_u - mean of a over the other members of {matched, tail}
+    other       the fake target's share
     """
 
     index: Float[Tensor, "head event"]
     null: Float[Tensor, "head event"]
     percentile: Float[Tensor, "head event"]
+    redrawn: Float[Tensor, "head event draw"]
+    other: Float[Tensor, "head event"]
 
 
 def shares(
-    logits: Float[Tensor, "head event context"],
-    bound: Float[Tensor, "head event"],
-    tail: Int[Tensor, " event"],
-    visible: Bool[Tensor, "event context"],
-    candidates: Bool[Tensor, "event context"],
-    same_type: Bool[Tensor, "event context"],
+    logits: Float[Tensor, "head row context"],
+    bound: Float[Tensor, "head row"],
+    visible: Bool[Tensor, "row context"],
+    asked: Asked,
 ) -> Shares:
     """Shares of promotion among the distinct tokens C visible at each opportunity.
 
@@ -53,25 +75,33 @@ def shares(
     The softmax's normaliser cancels, so only the |C| context logits are needed: q_u is proportional to
     relu(expm1(z_u - max z) - mean expm1(z - max z)).
 
-    candidates   same-type tokens other than t_s, t_o and t_j, on the tail's side of s and in its distance bin
-    same_type    same-type tokens other than t_s, t_o and t_j
     bound        |x| |OV|_F max |W_U|, the largest spread the head could have
 
     Undefined (nan) where fewer than 3 tokens are visible, where max z - min z < 1e-4 bound, and where nothing is above the
-    mean; the null also without candidates, the percentile without same-type tokens.
+    mean; the null also without matched tokens, the percentile without same-type tokens.
     """
     pushed = promotion(logits, bound, visible)
-    at_tail = tail[None, :, None].expand(len(logits), -1, 1)
-    index = pushed.q.gather(-1, at_tail)[..., 0] / pushed.total
-    null = torch.einsum("hec,ec->he", pushed.q, candidates.float()) / candidates.sum(-1) / pushed.total
-    z = logits.float()
-    z_tail = z.gather(-1, at_tail)
-    below = (z < z_tail).float() + 0.5 * (z == z_tail).float()
-    percentile = torch.einsum("hec,ec->he", below, same_type.float()) / same_type.sum(-1)
+    total, defined = pushed.total[:, asked.row], pushed.defined[:, asked.row]
+
+    def of(values: Float[Tensor, "head row context"], token: Int[Tensor, "..."]) -> Float[Tensor, "head ..."]:
+        start = asked.row * values.shape[-1]
+        return values.flatten(1)[:, token.clamp(min=0) + start.reshape(-1, *[1] * (token.ndim - 1))]
+
+    index = of(pushed.q, asked.tail) / total
+    rivals = of(pushed.q, asked.rivals) / total[..., None]
+    n, sum_matched = asked.matched.sum(-1), (rivals * asked.matched).sum(-1)
+    drawn = of(pushed.q, asked.redrawn) / total[..., None]
+    rest = ((index + sum_matched)[..., None] - drawn) / n[:, None]
+    z, z_tail = of(logits.float(), asked.rivals), of(logits.float(), asked.tail)[..., None]
+    below = ((z < z_tail).float() + 0.5 * (z == z_tail).float()) * (asked.rivals >= 0)
+    same = (asked.rivals >= 0).sum(-1)
+    fair = defined & (n > 0)
     return Shares(
-        index=index.where(pushed.defined, torch.nan),
-        null=null.where(pushed.defined & candidates.any(-1), torch.nan),
-        percentile=percentile.where(pushed.defined & same_type.any(-1), torch.nan),
+        index=index.where(defined, torch.nan),
+        null=(sum_matched / n).where(fair, torch.nan),
+        percentile=(below.sum(-1) / same).where(defined & (same > 0), torch.nan),
+        redrawn=(drawn - rest).where(fair[..., None], torch.nan),
+        other=(of(pushed.q, asked.other) / total).where(defined & (asked.other >= 0), torch.nan),
     )
 
 
@@ -79,15 +109,15 @@ def shares(
 class Promotion:
     """What a head promotes among visible tokens: q up to a common factor, its sum, and whether it means anything."""
 
-    q: Float[Tensor, "head event context"]
-    total: Float[Tensor, "head event"]
-    defined: Bool[Tensor, "head event"]
+    q: Float[Tensor, "head row context"]
+    total: Float[Tensor, "head row"]
+    defined: Bool[Tensor, "head row"]
 
 
 def promotion(
-    logits: Float[Tensor, "head event context"],
-    bound: Float[Tensor, "head event"],
-    visible: Bool[Tensor, "event context"],
+    logits: Float[Tensor, "head row context"],
+    bound: Float[Tensor, "head row"],
+    visible: Bool[Tensor, "row context"],
 ) -> Promotion:
     """q_u = relu(expm1(z_u - max z) - mean over C of expm1(z - max z)); definition and conditions in `shares`."""
     z = logits.float()
@@ -107,10 +137,12 @@ class Gate:
 
     ratio         A[j, s] / max over k != s of A[j, k]; > 1 exactly where s is the argmax
     ratio_no_sink the same over positions that are not sinks; nan where s is one
+    dominance     per head and attending position, whatever the head word is: the largest weight over the runner-up
     """
 
     ratio: Float[Tensor, "head event"]
     ratio_no_sink: Float[Tensor, "head event"]
+    dominance: Float[Tensor, "head row"]
 
     def passes(self, tau: float) -> Bool[Tensor, "head event"]:
         """Published condition: s is the argmax and dominates the runner-up by more than tau (2.2 as published)."""
@@ -118,25 +150,39 @@ class Gate:
 
 
 def gate(
-    pattern: Float[Tensor, "head event key"],
-    source: Int[Tensor, " event"],
-    visible: Bool[Tensor, "event key"],
+    pattern: Float[Tensor, "head row key"],
+    visible: Bool[Tensor, "row key"],
     sinks: Bool[Tensor, " key"],
+    row: Int[Tensor, " event"],
+    source: Int[Tensor, " event"],
 ) -> Gate:
     """Dominance of the head word in each attention row: A^h[j, s] / max over visible k != s of A^h[j, k].
 
-    pattern holds the rows of the opportunities' positions j, in fp32. Infinite where nothing else gets attention; with
-    a single visible position the ratio is undefined (nan).
+    pattern holds the attention of the positions j, in fp32; row says which of them an opportunity has. Infinite where
+    nothing else gets attention; with a single visible position the ratio is undefined (nan).
     """
-    at_source = source[None, :, None].expand(len(pattern), -1, 1)
-    own = pattern.gather(-1, at_source)[..., 0]
-    others = visible.scatter(-1, source[:, None], False)
+    seen = pattern.masked_fill(~visible[None], -1.0)
+    ratio, dominance = _dominance(seen, visible, row, source)
+    awake = visible & ~sinks
+    without, _ = _dominance(seen.masked_fill(sinks, -1.0), awake, row, source)
+    return Gate(ratio=ratio, ratio_no_sink=without.where(~sinks[source], torch.nan), dominance=dominance)
 
-    def dominance(allowed: Bool[Tensor, "event key"]) -> Float[Tensor, "head event"]:
-        rival = pattern.masked_fill(~allowed[None], -1.0).amax(-1)
-        return (own / rival.clamp(min=torch.finfo(pattern.dtype).tiny)).where(allowed.any(-1), torch.nan)
 
-    return Gate(
-        ratio=dominance(others),
-        ratio_no_sink=dominance(others & ~sinks).where(~sinks[source], torch.nan),
+def _dominance(
+    seen: Float[Tensor, "head row key"],
+    allowed: Bool[Tensor, "row key"],
+    row: Int[Tensor, " event"],
+    source: Int[Tensor, " event"],
+) -> tuple[Float[Tensor, "head event"], Float[Tensor, "head row"]]:
+    """Of the source against the largest other weight, and of the largest against the second."""
+    first, place = seen.max(-1)
+    second = seen.scatter(-1, place[..., None], -1.0).amax(-1)
+    tiny = torch.finfo(seen.dtype).tiny
+    rival = torch.where(place[:, row] == source, second[:, row], first[:, row])
+    others = allowed.sum(-1)[row] - allowed[row, source].long()
+    own = seen[:, row, source]
+    several = allowed.sum(-1) > 1
+    return (
+        (own / rival.clamp(min=tiny)).where(others > 0, torch.nan),
+        (first / second.clamp(min=tiny)).where(several, torch.nan),
     )

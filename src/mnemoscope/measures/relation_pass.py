@@ -1,36 +1,40 @@
 """One streaming pass that computes every variant of the relation index for all heads.
 
-The model runs once per batch of texts. While it runs, attention rows are looked at and forgotten; kept are the values at head
-words and the head outputs at opportunities, a few vectors per text. What a head pushes is read on the tokens of the
-text only: W_O W_U[:, C] costs as much as the output projection, and no product is ever as wide as the vocabulary.
+The model runs once per batch of texts (`relation_record`). What a head pushes is then read on the tokens of the texts
+only: W_O W_U[:, C] costs as much as the output projection, and no product is ever as wide as the vocabulary.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from mnemoscope.engine.record import record, wanted
+from mnemoscope.measures.relation_asked import FAKE, asked, by_pair, priorities
 from mnemoscope.measures.relation_events import Context, Events, context, events
-from mnemoscope.measures.relation_index import Gate, Shares, gate, shares
+from mnemoscope.measures.relation_index import Asked, Gate, Shares, shares
+from mnemoscope.measures.relation_record import Kept, recorded
 from mnemoscope.measures.relation_texts import RelationText
 from mnemoscope.model import weights
-from mnemoscope.model.batch import Batch, batch_of_ids
 from mnemoscope.model.head import final_norm, unembedding
 from mnemoscope.model.lm import LM
 
 VARIANTS = ("lit", "src", "ctx_src", "out")
-SINK = 0.3  # a token that receives more than this share of attention on other texts is a sink
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """What one layer's heads did at all opportunities of one text. shares: by variant; one that a layer lacks is absent."""
+    """What one layer's heads did at all opportunities of one text. shares: by variant; one that a layer lacks is absent.
+
+    backward, reverse: the gate at the tail, and RI-out of the head word there, for the reverse direction.
+    """
 
     gate: Gate
     shares: Mapping[str, Shares]
+    backward: Gate
+    reverse: Shares | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,150 +47,157 @@ class Measured:
 
 
 def measure_texts(
-    lm: LM, texts: Sequence[RelationText], queries: Sequence[Int[Tensor, "triple query"] | None]
+    lm: LM,
+    texts: Sequence[RelationText],
+    queries: Sequence[Int[Tensor, "triple query"] | None] | None = None,
+    *,
+    draws: int = 0,
+    seed: int = 0,
 ) -> tuple[Measured, ...]:
-    """Run the texts as one batch and measure every head. queries: sampled opportunities per text (None: all)."""
-    batch = batch_of_ids(lm, [tuple(text.ids.tolist()) for text in texts])
-    contexts = [context(text.ids, text.types) for text in texts]
-    found = [events(ctx, text.pairs, queries=q) for ctx, text, q in zip(contexts, texts, queries, strict=True)]
-    kept = _Kept(lm=lm, texts=texts, events=found, gates={}, values={}, outputs={})
-    scales = _run(lm, batch, kept)
-    done: list[Measured] = []
-    for index, (text, ctx, event) in enumerate(zip(texts, contexts, found, strict=True)):
-        maps = _Maps.of(lm, ctx)
-        scale = None if scales is None else scales[index][event.query]
-        layers = {
-            layer: Layer(
-                gate=gates[index],
-                shares=_shares(lm, layer, maps, event, kept.values[layer][index], kept.outputs[layer][index], scale),
-            )
-            for layer, gates in kept.gates.items()
-        }
-        done.append(Measured(text=text, events=event, layers=layers))
-    return tuple(done)
+    """Run the texts as one batch and measure every head.
+
+    queries    sampled attending positions per text (None: all opportunities)
+    draws      tails drawn in place of the true one, for the permutation; from `seed` and the document's id
+    """
+    views = [
+        _View.of(text, q, draws=draws, seed=seed) for text, q in zip(texts, queries or [None] * len(texts), strict=True)
+    ]
+    run = recorded(lm, [text.ids for text in texts], [view.events for view in views])
+    maps = _Maps.of(lm, [view.ctx for view in views])
+    layers: list[dict[int, Layer]] = [{} for _ in views]
+    for layer, kept in run.layers.items():
+        pushes = _Pushes.of(lm, layer, maps)
+        for b, view in enumerate(views):
+            scale = None if run.scale is None else run.scale[b, view.events.queries()[0]]
+            found, reverse = _shares(view, kept[b], pushes, maps.columns[b], scale)
+            layers[b][layer] = Layer(gate=kept[b].forward, shares=found, backward=kept[b].backward, reverse=reverse)
+    return tuple(
+        Measured(text=text, events=view.events, layers=done)
+        for text, view, done in zip(texts, views, layers, strict=True)
+    )
 
 
-@dataclass(kw_only=True, eq=False)
-class _Kept:
-    """What is kept of each layer while the model runs: gates, values at head words, outputs at opportunities."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _View:
+    """One text: its distinct tokens, its opportunities, and what is asked at each, forward and backward."""
 
-    lm: LM
-    texts: Sequence[RelationText]
-    events: Sequence[Events]
-    gates: dict[int, list[Gate]]
-    values: dict[int, list[Float[Tensor, "event kv_head d_value"]]]
-    outputs: dict[int, list[Float[Tensor, "event head d_value"]]]
+    ctx: Context
+    events: Events
+    asked: Asked
+    pairs: tuple[Asked, Int[Tensor, " row"], Int[Tensor, " row"]]
+    backward: Asked
 
-    def layer_done(self, layer: int, found: Mapping[str, Tensor]) -> None:
-        pattern = found["pattern"]  # batch query head key
-        received = [_received(pattern[b], text.ids) for b, text in enumerate(self.texts)]
-        self.gates[layer], self.values[layer], self.outputs[layer] = [], [], []
-        for b, (text, event) in enumerate(zip(self.texts, self.events, strict=True)):
-            n = len(text.ids)
-            rows = pattern[b, event.query, :, :n].permute(1, 0, 2)
-            seen = torch.arange(n, device=rows.device)[None] <= event.query[:, None]
-            sinks = _sinks(text.ids, [other for c, other in enumerate(received) if c != b])
-            self.gates[layer].append(gate(rows, event.source, seen, sinks))
-            self.values[layer].append(found["v"][b, event.source].float())
-            self.outputs[layer].append(found["z"][b, event.query].float())
+    @classmethod
+    def of(cls, text: RelationText, queries: Int[Tensor, "triple query"] | None, *, draws: int, seed: int) -> "_View":
+        ctx = context(text.ids, text.types)
+        found = events(ctx, text.pairs, queries=queries)
+        place = text.lead + FAKE
+        other = int(ctx.of[place]) if place < len(ctx.of) else -1
+        own = seed + zlib.crc32(text.document.id.encode())
+        forward = asked(found, priorities(len(text.pairs), ctx, draws, own), other)
+        back = events(ctx, text.pairs.flip(1), queries=queries)
+        backward = asked(back, priorities(len(text.pairs), ctx, 0, own))
+        return cls(ctx=ctx, events=found, asked=forward, pairs=by_pair(forward, found), backward=backward)
 
-
-def _received(pattern: Float[Tensor, "query head key"], ids: Int[Tensor, " pos"]) -> dict[int, float]:
-    """Mean attention that a token receives from the queries that can see it, over heads, by token id."""
-    n = len(ids)
-    rows = pattern[:n, :, :n].mean(1)
-    share = rows.sum(0) / torch.arange(n, 0, -1, device=rows.device)
-    total: dict[int, list[float]] = {}
-    for token, value in zip(ids.tolist(), share.tolist(), strict=True):
-        total.setdefault(token, []).append(value)
-    return {token: sum(values) / len(values) for token, values in total.items()}
-
-
-def _sinks(ids: Int[Tensor, " pos"], others: Sequence[Mapping[int, float]]) -> Bool[Tensor, " pos"]:
-    """Position 0, and tokens that receive more than 30% mean attention on the other texts of the batch."""
-    means = {
-        token: sum(other[token] for other in others if token in other) / sum(token in other for other in others)
-        for token in {t for other in others for t in other}
-    }
-    flags = [i == 0 or means.get(token, 0.0) > SINK for i, token in enumerate(ids.tolist())]
-    return torch.tensor(flags, device=ids.device)
-
-
-def _run(lm: LM, batch: Batch, kept: _Kept) -> Float[Tensor, "batch pos"] | None:
-    """Run the model once; the final norm's scale at every position (None without a final norm)."""
-    norm = final_norm(lm)
-    final: list[Tensor] = []
-
-    def each(layer: int, found: Mapping[str, Tensor]) -> None:
-        if "pattern" in found:
-            kept.layer_done(layer, found)
-        if "resid_post" in found:
-            final.append(found["resid_post"])
-
-    wants = {**wanted(lm, ("pattern", "v", "z"), None), "resid_post": (lm.n_layers - 1,)}
-    columns = torch.arange(batch.ids.shape[1], device=lm.device).expand(len(batch), -1)
-    record(lm, batch, wants, columns, each)
-    return None if norm is None else norm.scale(final[0])[..., 0]
+    def seen(self) -> Tensor:
+        """Distinct tokens visible at each attending position [row context]."""
+        queries, row = self.events.queries()
+        first = torch.zeros_like(queries).scatter(0, row, torch.arange(len(row), device=row.device))
+        return self.events.visible[first]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Maps:
-    """Embedding and unembedding on the distinct tokens of one text: raw, and with the final norm folded in."""
+    """Embedding and unembedding on the distinct tokens of all texts: raw, and with the final norm folded in.
 
-    ctx: Context
-    embedding: Float[Tensor, "context d_model"] | None
-    raw: Float[Tensor, "d_model context"]
-    folded: Float[Tensor, "d_model context"]
+    columns: of each text, where its tokens stand among them.
+    """
+
+    columns: tuple[Int[Tensor, " _"], ...]
+    embedding: Float[Tensor, "token d_model"] | None
+    raw: Float[Tensor, "d_model token"]
+    folded: Float[Tensor, "d_model token"]
 
     @classmethod
-    def of(cls, lm: LM, ctx: Context) -> "_Maps":
-        scaled = weights.W_U(lm)[:, ctx.ids].float()  # with the logit scale, which the published formula leaves out
+    def of(cls, lm: LM, contexts: Sequence[Context]) -> "_Maps":
+        ids, code = torch.cat([ctx.ids for ctx in contexts]).unique(return_inverse=True)
+        scaled = weights.W_U(lm)[:, ids].float()  # with the logit scale, which the published formula leaves out
         norm = final_norm(lm)
         folded = scaled if norm is None else norm.gain.float()[:, None] * scaled
         if norm is not None and norm.centres:
             folded = folded - folded.mean(0, keepdim=True)
-        embedding = None if weights.weight_reason(lm, "W_E") else weights.W_E(lm)[ctx.ids].float()
+        embedding = None if weights.weight_reason(lm, "W_E") else weights.W_E(lm)[ids].float()
         head = unembedding(lm)
         factor = head.scale * (1.0 if head.head is None else head.head.multiplier)
-        return cls(ctx=ctx, embedding=embedding, raw=scaled / factor, folded=folded)
+        columns = tuple(code.split([len(ctx.ids) for ctx in contexts]))
+        return cls(columns=columns, embedding=embedding, raw=scaled / factor, folded=folded)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pushes:
+    """How one layer's heads turn values into pushes on the tokens of the batch; None where the weights are no matrices.
+
+    folded, size     of values as read in context, through the final norm; and the largest push of a unit value
+    values, raw      of raw embeddings (RI-lit, RI-src): the value of each token, and pushes without any norm
+    bound            the largest push that each token's embedding could have
+    """
+
+    kv: Int[Tensor, " head"]
+    folded: Float[Tensor, "head d_value token"] | None = None
+    size: Float[Tensor, " head"] | None = None
+    values: Float[Tensor, "head token d_value"] | None = None
+    raw: Float[Tensor, "head d_value token"] | None = None
+    bound: Float[Tensor, "head token"] | None = None
+
+    @classmethod
+    def of(cls, lm: LM, layer: int, maps: _Maps) -> "_Pushes":
+        shape = lm.shapes[layer]
+        assert shape is not None
+        kv = torch.tensor(shape.kv_head_of, device=lm.device)
+        if weights.weight_reason(lm, "W_O", layer):
+            return cls(kv=kv)
+        W_O = weights.W_O(lm, layer).float()
+        folded = torch.einsum("hdm,mc->hdc", W_O, maps.folded)
+        size = W_O.flatten(1).norm(dim=1) * maps.folded.norm(dim=0).max()
+        if maps.embedding is None or weights.weight_reason(lm, "W_V", layer):
+            return cls(kv=kv, folded=folded, size=size)
+        W_V = weights.W_V(lm, layer).float()
+        widest = _frobenius(W_V[kv], W_O)[:, None] * maps.raw.norm(dim=0).max()
+        return cls(
+            kv=kv,
+            folded=folded,
+            size=size,
+            values=torch.einsum("em,kmd->ked", maps.embedding, W_V)[kv],
+            raw=torch.einsum("hdm,mc->hdc", W_O, maps.raw),
+            bound=widest * maps.embedding.norm(dim=1)[None],
+        )
 
 
 def _shares(
-    lm: LM,
-    layer: int,
-    maps: _Maps,
-    event: Events,
-    values: Float[Tensor, "event kv_head d_value"],
-    outputs: Float[Tensor, "event head d_value"],
-    scale: Float[Tensor, " event"] | None,
-) -> dict[str, Shares]:
-    """All variants of one layer on one text."""
-    if weights.weight_reason(lm, "W_O", layer):
-        return {}
-    shape = lm.shapes[layer]
-    assert shape is not None
-    kv = torch.tensor(shape.kv_head_of, device=lm.device)
-    W_O = weights.W_O(lm, layer).float()
-    sizes = W_O.flatten(1).norm(dim=1)
-    down = torch.ones(len(event.query), device=lm.device) if scale is None else 1 / scale
-    folded = torch.einsum("hdm,mc->hdc", W_O, maps.folded)
-    widest = maps.folded.norm(dim=0).max()
-    pushed = {
-        "ctx_src": (values[:, kv], folded, sizes[:, None] * widest),
-        "out": (outputs, folded, sizes[:, None] * widest),
-    }
-    found = {}
-    for name, (vectors, onto, size) in pushed.items():
-        logits = torch.einsum("ehd,hdc->hec", vectors, onto) * down[None, :, None]
-        found[name] = _of(logits, size * vectors.norm(dim=-1).T * down[None], event)
-    if maps.embedding is not None and not weights.weight_reason(lm, "W_V", layer):
-        W_V = weights.W_V(lm, layer).float()[kv]
-        onto = torch.einsum("hdm,mc->hdc", W_O, maps.raw)
-        logits = torch.einsum("hed,hdc->hec", torch.einsum("em,hmd->hed", maps.embedding, W_V), onto)
-        circuit = _frobenius(W_V, W_O)[:, None] * maps.raw.norm(dim=0).max() * maps.embedding.norm(dim=1)[None]
-        found["lit"] = _of(logits[:, event.current], circuit[:, event.current], event)
-        found["src"] = _of(logits[:, event.head], circuit[:, event.head], event)
-    return found
+    view: _View, kept: Kept, pushes: _Pushes, columns: Int[Tensor, " context"], scale: Float[Tensor, " row"] | None
+) -> tuple[dict[str, Shares], Shares | None]:
+    """All variants of one layer on one text, and RI-out in the reverse direction."""
+    if pushes.folded is None or pushes.size is None or not len(view.events.query):
+        return {}, None
+    queries, _ = view.events.queries()
+    down = torch.ones(len(queries), device=columns.device) if scale is None else 1 / scale
+    folded, seen = pushes.folded[:, :, columns], view.seen()
+    pairs, sources, rows = view.pairs
+    found: dict[str, Shares] = {}
+    if pushes.values is not None and pushes.raw is not None and pushes.bound is not None:
+        embedded = torch.einsum("hed,hdc->hec", pushes.values[:, columns], pushes.raw[:, :, columns])
+        now, head, bound = view.ctx.of[queries], view.ctx.of[sources], pushes.bound[:, columns]
+        found["lit"] = shares(embedded[:, now], bound[:, now], seen, view.asked)
+        found["src"] = shares(embedded[:, head], bound[:, head], seen[rows], pairs)
+    distinct, of = sources.unique(return_inverse=True)
+    values = kept.values[distinct][:, pushes.kv]
+    ctx = torch.einsum("shd,hdc->hsc", values, folded)[:, of] * down[rows][None, :, None]
+    size = pushes.size[:, None] * values.norm(dim=-1).T[:, of]
+    found["ctx_src"] = shares(ctx, size * down[rows][None], seen[rows], pairs)
+    out = torch.einsum("rhd,hdc->hrc", kept.outputs, folded) * down[None, :, None]
+    size = pushes.size[:, None] * kept.outputs.norm(dim=-1).T * down[None]
+    found["out"] = shares(out, size, seen, view.asked)
+    return found, shares(out, size, seen, view.backward)
 
 
 def _frobenius(
@@ -194,7 +205,3 @@ def _frobenius(
 ) -> Float[Tensor, " head"]:
     """|W_V W_O|_F from two d_head x d_head products: sqrt tr(V'V O O')."""
     return torch.einsum("hmd,hme,hen,hdn->h", W_V, W_V, W_O, W_O).clamp(min=0).sqrt()
-
-
-def _of(logits: Float[Tensor, "head event context"], bound: Float[Tensor, "head event"], event: Events) -> Shares:
-    return shares(logits, bound, event.tail, event.visible, event.candidates, event.same_type)

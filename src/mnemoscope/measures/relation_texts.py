@@ -32,6 +32,7 @@ class RelationText:
     pairs      (s, o) of every usable triple: attended position, promoted position
     relations  relation of every usable triple
     left_out   triples that could not be used, and why
+    lead       special tokens in front
     """
 
     document: Document
@@ -40,17 +41,7 @@ class RelationText:
     pairs: Int[Tensor, "triple 2"]
     relations: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
-
-    def reversed(self) -> "RelationText":
-        """The same text with tail and head exchanged: does the head attend to the tail and promote the head word?"""
-        return RelationText(
-            document=self.document,
-            ids=self.ids,
-            types=self.types,
-            pairs=self.pairs.flip(1),
-            relations=self.relations,
-            left_out=self.left_out,
-        )
+    lead: int = 0
 
 
 def relation_text(lm: LM, document: Document, frequency: Mapping[int, int] | None = None) -> RelationText:
@@ -85,6 +76,7 @@ def relation_text(lm: LM, document: Document, frequency: Mapping[int, int] | Non
         pairs=torch.tensor(found, device=lm.device, dtype=torch.long).reshape(-1, 2),
         relations=tuple(relations),
         left_out=tuple(left),
+        lead=encoding.lead,
     )
 
 

@@ -79,12 +79,27 @@ def task_prompt(
     demonstration_label, query, last (what stands behind the query). Foils: all outputs that are not right for the query.
     Labels: task, shots, item, condition, answer_in_shots. Raises DataError if the task has too few other inputs.
     """
+    given, _ = task.pairs[query]
+    shown = _shown(task, given, shots, rng)
+    said = [output for _, output in shown]
+    if shuffled:
+        said = [said[int(i)] for i in rng.permutation(len(said))]
+    return written(task, shown, query, form=form, said=said, condition="shuffled" if shuffled else "true")
+
+
+def written(
+    task: Task,
+    shown: Sequence[tuple[str, str]],
+    query: int,
+    *,
+    form: str = "question",
+    said: Sequence[str] | None = None,
+    condition: str = "true",
+) -> Prompt:
+    """The prompt of given solved pairs and the pair number `query`; `said`: the outputs that stand there, if not the true ones."""
     before, behind, end = FORMS[choose("form of a task", form, tuple(FORMS))]
     given, answer = task.pairs[query]
-    shown = _shown(task, given, shots, rng)
-    outputs = [output for _, output in shown]
-    if shuffled:
-        outputs = [outputs[int(i)] for i in rng.permutation(len(outputs))]
+    outputs = [output for _, output in shown] if said is None else said
     pieces: list[str | tuple[str, str]] = []
     for (other, _), output in zip(shown, outputs, strict=True):
         pieces += [before, ("demonstration", other), behind + " ", ("demonstration_label", output), end]
@@ -96,9 +111,9 @@ def task_prompt(
         foils=tuple(f" {output}" for output in task.outputs if output not in right),
         labels={
             "task": task.name,
-            "shots": shots,
+            "shots": len(shown),
             "item": given,
-            "condition": "shuffled" if shuffled else "true",
+            "condition": condition,
             "answer_in_shots": answer in outputs,
         },
     )

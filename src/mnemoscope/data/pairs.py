@@ -90,12 +90,28 @@ def pair_prompt(
     shown = demonstrations(task, shots, rng)
     side = candidates(task, unseen=unseen_query)[query_class]
     free = [pair for pair in side if pair not in {pair for _, pair in shown}]
-    left, right = free[rng.integers(len(free))]
+    query = free[rng.integers(len(free))]
     named = [digits[c] for c, _ in shown]
     if shuffled:
         named = words.shuffled(named, rng)
+    condition = "shuffled" if shuffled else "true"
+    return written(task, shown, (query_class, query), digits=digits, named=named, condition=condition)
+
+
+def written(
+    task: PairTask,
+    shown: Sequence[tuple[int, tuple[str, str]]],
+    query: tuple[int, tuple[str, str]],
+    *,
+    digits: Sequence[int],
+    named: Sequence[int] | None = None,
+    condition: str = "true",
+) -> Prompt:
+    """The prompt of given (class, pair) lines and query; `named`: digits of the lines, if not the true ones."""
+    query_class, (left, right) = query
+    said = [digits[c] for c, _ in shown] if named is None else named
     pieces: list[str | tuple[str, str]] = []
-    for (_, (a, b)), digit in zip(shown, named, strict=True):
+    for (_, (a, b)), digit in zip(shown, said, strict=True):
         pieces += [("demonstration", f"{a}, {b}:"), " ", ("demonstration_label", str(digit)), "\n"]
     pieces += [("query_left", left), ",", " ", ("query_right", right), ("last", ":")]
     return joined(
@@ -104,10 +120,10 @@ def pair_prompt(
         foils=tuple(f" {d}" for c, d in enumerate(digits) if c != query_class),
         labels={
             "task": task.name,
-            "shots": shots,
+            "shots": len(shown),
             "class": query_class,
             "item": f"{left}>{right}",
-            "condition": "shuffled" if shuffled else "true",
+            "condition": condition,
         },
     )
 

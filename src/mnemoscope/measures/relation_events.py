@@ -82,7 +82,9 @@ def events(
     """All opportunities j >= max(s, o) of the (s, o) pairs of one text; `queries` restricts them to sampled j (-1: none).
 
     A fair rival u of the tail has its type, is none of t_s, t_o, t_j, is visible at j, and stands (with any visible
-    mention) on the tail's side of s at a similar distance: the same power of two of |pos(u) - s|.
+    mention) on the tail's side of s at a similar distance. Distance is counted in mentions, as the r-th token of the
+    tail's type on that side; distances 1 and 2, 3 and 4, 5 to 8, 9 to 16, ... are alike. (Tokens would not do: of two
+    words at a distance of one token on one side, one is always the tail.)
     """
     n = len(ctx.of)
     position = torch.arange(n, device=ctx.of.device)
@@ -100,8 +102,7 @@ def events(
     same_type = visible & alike
     for taken in (head, tail, current):
         same_type = same_type.scatter(1, taken[:, None], False)
-    offset, goal = position[None] - source[:, None], (target - source)[:, None]
-    near = (offset.sign() == goal.sign()) & (_bin(offset) == _bin(goal)) & seen
+    near = _near(ctx, pairs)[triple] & seen
     candidates = same_type & ((near.float() @ belongs.float()) > 0)
     return Events(
         triple=triple,
@@ -117,5 +118,17 @@ def events(
     )
 
 
-def _bin(offset: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    return offset.abs().clamp(min=1).float().log2().floor().long()
+def _near(ctx: Context, pairs: Int[Tensor, "triple 2"]) -> Bool[Tensor, "triple pos"]:
+    """Positions on the tail's side of s whose distance in mentions of the tail's type is in the tail's bin."""
+    position = torch.arange(len(ctx.of), device=ctx.of.device)
+    source, target = pairs[:, :1], pairs[:, 1:]
+    kind = ctx.type[ctx.of]
+    typed = kind[None] == kind[target]
+    upto = typed.long().cumsum(1)
+    at_source = upto.gather(1, source)
+    behind = upto - at_source  # mentions in (s, p]
+    before = at_source - typed.gather(1, source).long() - upto + typed.long()  # in [p, s)
+    rank = torch.where(position[None] > source, behind, before)
+    bins = rank.clamp(min=2).float().log2().ceil()
+    side = (position[None] - source).sign() == (target - source).sign()
+    return side & typed & (bins == bins.gather(1, target))

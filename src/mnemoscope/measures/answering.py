@@ -53,9 +53,7 @@ class _Read:
     logits: Float[Tensor, "batch d_vocab"]
 
 
-def answered(
-    lm: LM, prompts: Sequence[Prompt], *, candidates: bool = True, batch: int = 16
-) -> tuple[Answered, ...]:
+def answered(lm: LM, prompts: Sequence[Prompt], *, candidates: bool = True, batch: int = 16) -> tuple[Answered, ...]:
     """Behaviour on every prompt; `candidates=False` only lets the model speak (logprob and margin nan)."""
     held = answers(lm, prompts)
     read = [one.prompt for one in held]
@@ -151,7 +149,9 @@ def _scores(lm: LM, state: _Read, options: Sequence[Sequence[Sequence[int]]]) ->
         for j, tokens in enumerate(own):
             ids[i, j, : len(tokens)] = torch.tensor(tokens)
             there[i, j, : len(tokens)] = True
-    ids, there = (rearrange(value, "batch option new -> (batch option) new").to(state.ids.device) for value in (ids, there))
+    ids, there = (
+        rearrange(value, "batch option new -> (batch option) new").to(state.ids.device) for value in (ids, there)
+    )
     first = repeat(state.logits, "batch d_vocab -> (batch option) 1 d_vocab", option=width)
     logits = first
     if length > 1:
@@ -182,7 +182,9 @@ def _tried(lm: LM) -> str:
     ids = torch.randint(0, lm.d_vocab, (2, 10), generator=generator).to(lm.device)
     whole = lm.model(input_ids=ids, use_cache=False).logits.float()
     floor = float((lm.model(input_ids=ids[:1], use_cache=False).logits.float() - whole[:1]).abs().max())
-    state = _Read(ids=ids[:, :6], mask=torch.ones_like(ids[:, :6], dtype=torch.bool), padded=False, cache=None, logits=whole[:, 5])
+    state = _Read(
+        ids=ids[:, :6], mask=torch.ones_like(ids[:, :6], dtype=torch.bool), padded=False, cache=None, logits=whole[:, 5]
+    )
     try:
         cache = lm.model(input_ids=ids[:, :6], use_cache=True).past_key_values
         if cache is None:

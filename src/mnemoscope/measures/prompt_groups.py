@@ -52,7 +52,10 @@ def groups(lm: LM, batch: Batch) -> Groups:
         text[row, first : first + lead] = False
         sink[row, : first + max(lead, 1)] = batch.mask[row, : first + max(lead, 1)]
     sink |= _wordless(lm, batch) & batch.mask
-    own = {name: _columns(batch, roles) for name, roles in (("relevant", RELEVANT), ("distractor", DISTRACTING), ("demonstration", SHOWN))}
+    own = {
+        name: _columns(batch, roles)
+        for name, roles in (("relevant", RELEVANT), ("distractor", DISTRACTING), ("demonstration", SHOWN))
+    }
     _refuse_overlap(batch, own)
     asked = _columns(batch, ASKED)
     asked = torch.where(asked.any(-1, keepdim=True), asked, text)

@@ -1,0 +1,146 @@
+"""Representational similarity per layer: alignment under every condition, and its change between them (B7.1, B7.2). No torch."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from mnemoscope.results.job import seed_of
+from mnemoscope.results.schema.icl import ALIGNMENT
+from mnemoscope.stats.rsa import Alignment, align
+from mnemoscope.stats.rsa_items import rdm_ceiling
+from mnemoscope.stats.rsa_paired import before_after
+from mnemoscope.studies.icl.config import PRIMARY, Config
+from mnemoscope.studies.icl.design import Hypothesis
+from mnemoscope.studies.icl.frames import Pooled, nuisances
+
+CEILING_SPLITS = 20
+
+
+def alignment(every: tuple[Pooled, ...], config: Config) -> pl.DataFrame:
+    """icl_alignment of one task's vectors, all copies."""
+    rows: list[dict[str, Any]] = []
+    for one in every:
+        bag = layer0(every, one)
+        ceilings = _ceilings(one, config)
+        for hypothesis in one.task.design.hypotheses:
+            rows += _under_conditions(one, hypothesis, bag, ceilings, config)
+            rows += _changes(one, hypothesis, bag, config)
+    return pl.DataFrame(rows, schema=ALIGNMENT.schema)
+
+
+def layer0(every: tuple[Pooled, ...], one: Pooled) -> Mapping[str, Float[np.ndarray, "prompt d"]]:
+    """The bag of tokens at layer 0: the same pooling of the embeddings; for a single token the mean over all tokens."""
+    same = [other for other in every if other.copy == one.copy]
+    bags = (
+        [other for other in same if (other.tokens, other.pooling) == ("all", "mean")]
+        if one.pooling == "last"
+        else [one]
+    )
+    return {c: layers[0] for c, layers in (bags or [one])[0].vectors.items()}
+
+
+def main_pooling(one: Pooled) -> bool:
+    """Whether these vectors carry the claims: every condition and contrast is inferred for them."""
+    return one.copy == "trained" and (one.tokens, one.pooling) == PRIMARY
+
+
+def _conditions(one: Pooled) -> tuple[str, ...]:
+    design = one.task.design
+    return tuple(one.vectors) if main_pooling(one) else (design.before, design.after)
+
+
+def _contrasts(one: Pooled) -> tuple[tuple[str, str], ...]:
+    design = one.task.design
+    chosen = design.contrasts if main_pooling(one) else ((design.after, design.before),)
+    return tuple((a, b) for a, b in chosen if a in one.vectors and b in one.vectors)
+
+
+def _rng(config: Config, one: Pooled, *more: str) -> np.random.Generator:
+    return np.random.default_rng(seed_of(config.seed, "/".join((*one.place.values(), *more))))
+
+
+def grouping(one: Pooled, hypothesis: Hypothesis) -> dict[str, Any]:
+    """Units that a hypothesis is assigned to, and the strata within which they are permuted."""
+    units = one.task.label(hypothesis.unit).astype(str)
+    strata = one.task.label(hypothesis.strata).astype(str) if hypothesis.strata else None
+    return {"units": units, "strata": strata}
+
+
+def _ceilings(one: Pooled, config: Config) -> dict[str, list[float]]:
+    """Ceiling of every layer; of the main pooling only (a split costs as much as an RDM)."""
+    if not main_pooling(one):
+        return {}
+    rng = _rng(config, one, "ceiling")
+    return {
+        c: [rdm_ceiling(row, one.task.units, rng=rng, n_splits=CEILING_SPLITS).estimate for row in one.distances[c]]
+        for c in _conditions(one)
+    }
+
+
+def _under_conditions(
+    one: Pooled, hypothesis: Hypothesis, bag: Mapping[str, np.ndarray], ceilings: dict[str, list[float]], config: Config
+) -> Iterator[dict[str, Any]]:
+    expected = one.task.expected(hypothesis)
+    for condition in _conditions(one):
+        control = nuisances(one, bag, [condition])
+        kinds = (("spearman", None), ("partial", control), *([("tau-a", None)] if main_pooling(one) else []))
+        for kind, taken_out in kinds:
+            found = align(
+                one.distances[condition],
+                expected,
+                **grouping(one, hypothesis),
+                rng=_rng(config, one, hypothesis.name, condition, kind),
+                nuisances=taken_out,
+                kind="tau-a" if kind == "tau-a" else "spearman",
+                n_perm=0 if kind == "tau-a" else config.permutations,
+            )
+            place = {**one.place, "hypothesis": hypothesis.name, "kind": kind, "condition": condition, "versus": ""}
+            yield from _rows(place, found, ceilings.get(condition), "" if kind != "tau-a" else "tau-a is not tested")
+
+
+def _changes(
+    one: Pooled, hypothesis: Hypothesis, bag: Mapping[str, np.ndarray], config: Config
+) -> Iterator[dict[str, Any]]:
+    expected = one.task.expected(hypothesis)
+    units = one.task.label(hypothesis.unit).astype(str)
+    for condition, versus in _contrasts(one):
+        control = nuisances(one, bag, [versus, condition])
+        for kind, taken_out in (("spearman", None), ("partial", control)):
+            found = before_after(
+                zip(one.vectors[versus], one.vectors[condition], strict=True),
+                expected,
+                units,
+                rng=_rng(config, one, hypothesis.name, condition, versus, kind),
+                nuisances=taken_out,
+                n_perm=config.permutations,
+            )
+            place = {**one.place, "hypothesis": hypothesis.name, "kind": kind, "condition": condition, "versus": versus}
+            yield from _rows(place, found, None, "")
+
+
+def _rows(place: dict[str, str], found: Alignment, ceiling: list[float] | None, note: str) -> Iterator[dict[str, Any]]:
+    """One row per layer."""
+    tested = len(found.null) > 0 and not place["versus"]
+    for layer in range(len(found.cells)):
+        cell = found.cells.at(layer)
+        null = found.null[:, layer] if tested else np.full(1, math.nan)
+        yield {
+            **place,
+            "layer": layer,
+            "estimate": cell.estimate,
+            "low": cell.low,
+            "high": cell.high,
+            "p": cell.p,
+            "p_maxt": float(found.p[layer]),
+            "null_low": float(np.quantile(null, 0.025)) if not np.isnan(null).any() else math.nan,
+            "null_high": float(np.quantile(null, 0.975)) if not np.isnan(null).any() else math.nan,
+            "ceiling": ceiling[layer] if ceiling else math.nan,
+            "n": cell.n,
+            "n_units": cell.n_units,
+            "method": f"{cell.method}; {note}" if note else cell.method,
+            "reason": cell.reason,
+        }

@@ -1,0 +1,87 @@
+"""Behaviour per condition, and its paired change between conditions of the same prompts. No torch."""
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from mnemoscope.results.schema.icl import BEHAVIOUR
+from mnemoscope.stats.clusters import bounded_mean, clustered_mean
+from mnemoscope.stats.estimate import Estimate, undefined
+from mnemoscope.studies.icl.frames import Task
+
+COLUMNS = {
+    "right": "right",
+    "content": "content",
+    "error": "error",
+    "parse failure": "unread",
+    "logprob": "logprob",
+    "margin": "margin",
+}
+SHARES = ("right", "content", "parse failure")
+
+
+def behaviour(tasks: tuple[Task, ...]) -> pl.DataFrame:
+    """icl_behaviour: every measure that a task has."""
+    rows: list[dict[str, Any]] = []
+    for task in tasks:
+        for copy in task.copies():
+            for measure in COLUMNS:
+                values = {c: task.measured(copy, c, COLUMNS[measure]) for c in task.design.conditions}
+                if all(np.isnan(v).all() for v in values.values()):
+                    continue
+                place = {"copy": copy, "task": task.name, "measure": measure}
+                for condition, own in values.items():
+                    chance = _chance(task, measure, condition)
+                    rows.append(
+                        {**place, "condition": condition, "versus": "", "chance": chance}
+                        | cells(estimated(task, measure, own))
+                    )
+                for condition, versus in task.design.contrasts:
+                    found = change(task, copy, measure, condition, versus)
+                    rows.append({**place, "condition": condition, "versus": versus, "chance": math.nan} | cells(found))
+    return pl.DataFrame(rows, schema=BEHAVIOUR.schema)
+
+
+def change(task: Task, copy: str, measure: str, condition: str, versus: str) -> Estimate:
+    """Paired change of a measure from `versus` to `condition`, over units."""
+    column = COLUMNS[measure]
+    return estimated(
+        task, measure, task.measured(copy, condition, column) - task.measured(copy, versus, column), paired=True
+    )
+
+
+def estimated(task: Task, measure: str, values: Float[np.ndarray, " prompt"], *, paired: bool = False) -> Estimate:
+    """Mean over prompts, clustered by the task's unit; shares know their limits."""
+    there = ~np.isnan(values)
+    if not there.any():
+        return undefined("no prompt has this measure", method="mean")
+    if measure in SHARES:
+        return bounded_mean(values[there], task.units[there], limits=(-1.0, 1.0) if paired else (0.0, 1.0))
+    return clustered_mean(values[there], task.units[there])
+
+
+def cells(found: Estimate) -> dict[str, Any]:
+    """The columns of an estimate."""
+    return {
+        "estimate": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "n": found.n,
+        "n_units": found.n_units,
+        "method": found.method,
+        "reason": found.reason,
+    }
+
+
+def _chance(task: Task, measure: str, condition: str) -> float:
+    """Content: a random sentence of the passage; error: answering the mean of the shown y; else nan."""
+    if measure == "content" and task.name in ("passages", "persona"):
+        return float(np.mean([1 / (1 + one["distractors"]) for one in task.labels[condition]]))
+    if measure == "error" and task.name == "lines":
+        mean, true = (task.label(name, condition).astype(float) for name in ("mean_y", "y"))
+        return float(np.abs(mean - true).mean())
+    return math.nan

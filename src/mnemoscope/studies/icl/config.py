@@ -1,0 +1,59 @@
+"""What the icl study can be asked, with quick defaults; `thorough` takes the published sizes."""
+
+from dataclasses import dataclass
+
+TASKS = ("lines", "passages", "simple", "persona")
+LINE_PRESETS = ("auto", "decimals", "small_integers")
+STORED = (("all", "max"), ("relevant", "max"), ("all", "mean"), ("all", "last"))  # (tokens, pooling) kept by default
+PRIMARY = ("relevant", "max")  # claims: max pooling as published, over tokens that are the same before and after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of `mnemoscope run icl`.
+
+    limit      names, and as many activities, of the crossed design (default 6, thorough 10)
+    data       your own task: input/output pairs (function-vectors JSON, file or folder), or JSON lines of prompts with the
+               labels item and condition; it then takes the place of the built-in tasks
+    lines      "decimals", "small_integers", or "auto": decimals, unless the model answers only small integers
+    tasks      which of the built-in tasks
+    budget     memory of one chunk of a sweep
+    """
+
+    seed: int = 0
+    limit: int | None = None
+    data: str | None = None
+    thorough: bool = False
+    budget: str = "1GiB"
+
+    tasks: tuple[str, ...] = TASKS
+    lines: str = "auto"
+    distractors: int = 2  # sentences about others in a composite passage
+    pairs_shots: int = 5  # solved examples of an input/output task
+    batch: int = 16  # prompts of one forward pass
+    per_job: int = 96  # prompts of one job
+
+    @property
+    def people(self) -> int:
+        """Names, and as many activities, of the crossed design: every name does everything."""
+        return self.limit or (10 if self.thorough else 6)
+
+    @property
+    def draws(self) -> int:
+        """Prompts of one item under one condition; the ceiling needs at least two."""
+        return 4 if self.thorough else 2
+
+    @property
+    def line_draws(self) -> int:
+        """Prompts on each of the 16 lines."""
+        return 16 if self.thorough else 4
+
+    @property
+    def stored(self) -> tuple[tuple[str, str], ...]:
+        """(tokens, pooling) whose vectors are kept: four by default, all six if thorough."""
+        return (*STORED, ("relevant", "mean"), ("relevant", "last")) if self.thorough else STORED
+
+    @property
+    def permutations(self) -> int:
+        """Permutations of every test."""
+        return 1999 if self.thorough else 499

@@ -1,12 +1,58 @@
-"""Stub: filled by the steps about MLPs and the last layer."""
+"""What the recall study infers from the movers on: MLPs, function application, the last layer, mitigation; C2.3-2.5, 2.7, 2.8."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
+from mnemoscope.results.schema.shared import CLAIMS
+from mnemoscope.stats.estimate import Estimate
+from mnemoscope.stats.verdict import Rule, Verdict, verdict
+from mnemoscope.studies.recall import last_layer_summary
 from mnemoscope.studies.recall.config import Config
+
+KNOWN_RANK = 10  # as in `knowledge.known`: first among the relation's answers, among the first ten of the vocabulary
 
 
 def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, pl.DataFrame]:
-    """Nothing yet."""
-    return {}
+    """The inferred tables of steps 4 to 7, and their claims."""
+    if "last_layer_prompts" not in tables:
+        return {}
+    known = known_facts(tables)
+    found, suppressed = last_layer_summary.summarise(tables, known)
+    claims = [
+        claim(
+            "C2.7 the last layer suppresses the right answer", suppressed, last_layer_summary.SUPPRESSED, "last_layer"
+        )
+    ]
+    return {**found, "claims": pl.DataFrame(claims, schema=CLAIMS.schema)}
+
+
+def known_facts(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """relation, topic, template, known: on at least half of the fact's *other* templates it is known (B6.3)."""
+    raw = tables["knowledge_prompts"].filter((pl.col("copy") == "trained") & (pl.col("shots") == 0))
+    right = (pl.col("place") == 0) & (pl.col("rank") < KNOWN_RANK)
+    one = raw.select("relation", "topic", "template", right=right.cast(pl.Float64))
+    others = (pl.col("right").sum().over("relation", "topic") - pl.col("right")) / (
+        pl.len().over("relation", "topic") - 1
+    )
+    return one.with_columns(share=others).select("relation", "topic", "template", known=pl.col("share") >= 0.5)
+
+
+def claim(name: str, estimate: Estimate, rule: Rule, evidence: str, *, judged: Verdict | None = None) -> dict[str, Any]:
+    """A row of the claims table; `judged` where the verdict follows from several parts."""
+    judged = judged or verdict(estimate, rule)
+    return {
+        "claim": name,
+        "verdict": judged.verdict,
+        "estimate": estimate.estimate,
+        "low": estimate.low,
+        "high": estimate.high,
+        "p": estimate.p,
+        "sesoi": rule.sesoi,
+        "n": estimate.n,
+        "n_units": estimate.n_units,
+        "rule": rule.text,
+        "reason": judged.reason,
+        "evidence": evidence,
+    }

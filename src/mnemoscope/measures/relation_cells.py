@@ -82,6 +82,7 @@ def cells(
     opportunities: pl.DataFrame,
     quantities: Sequence[str] = tuple(QUANTITIES),
     *,
+    heads: pl.DataFrame | None = None,
     slice: str = "tau",
     variant: str = "out",
     null: float = 0.0,
@@ -90,10 +91,11 @@ def cells(
 
     documents, opportunities   rows of one model and one corpus, as declared above. Conditional quantities (index, null, excess,
     percentile) are means over the documents in which the head passes the gate; the others over all that have an opportunity.
-    Heads that never pass have pass rate 0 and no index (nan, with the reason). null: what p tests the mean against.
+    Heads that never pass have pass rate 0 and no index (nan, with the reason). heads: layer and head of the cells (default: those
+    that occur). null: what p tests the mean against.
     """
     choose("slice", slice, SLICES)
-    heads = documents.select("layer", "head").unique().sort("layer", "head")
+    heads = documents.select("layer", "head").unique().sort("layer", "head") if heads is None else heads
     mine = documents.filter((pl.col("slice") == slice) & (pl.col("variant") == variant))
     frames = [
         _one(mine.filter(pl.col("relation") == relation), relation, units, heads, quantity, null)

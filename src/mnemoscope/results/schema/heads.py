@@ -7,6 +7,7 @@ them. `copy` tells the model from its control: the same architecture with freshl
 
 import polars as pl
 
+from mnemoscope.results.schema import relations
 from mnemoscope.results.schema.table import Column, Table
 
 COPIES = ("trained", "reinitialised")
@@ -20,6 +21,11 @@ SCORES = (
     "ablation_loss_zero",
     "ablation_loss_resample",
 )
+RELATION_SCORES = (  # the relation index of a relation; see the table `relations` for everything behind it
+    *(f"ri_{variant}" for variant in relations.VARIANTS),
+    *(f"ri_{variant}_percentile" for variant in relations.VARIANTS),
+    *(f"ri_{variant}_per_opportunity" for variant in ("ctx_src", "out")),
+)
 
 _CELL = (
     Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES),
@@ -28,7 +34,7 @@ _CELL = (
     ),
     Column("layer", pl.Int64, "", "0 is the first"),
     Column("head", pl.Int64, "", "query head"),
-    Column("score", pl.String, "", "which score", SCORES),
+    Column("score", pl.String, "", "which score", (*SCORES, *RELATION_SCORES)),
 )
 
 HEAD_SEQUENCES = Table(
@@ -44,10 +50,12 @@ HEAD_SEQUENCES = Table(
 )
 
 HEADS = Table(
-    doc="One row per head and score, with its chance level, interval over sequences and family-wise p. "
-    "ablation_loss is the rise of the loss on repeated tokens when the head's z is replaced by its mean.",
+    doc="One row per head and score (and relation), with its chance level, interval over sequences or documents and "
+    "family-wise p. ablation_loss is the rise of the loss on repeated tokens when the head's z is replaced by its mean. "
+    "Of relation scores, cells that too few documents or tails support are nan with that reason: they are not ranked.",
     columns=(
         *_CELL,
+        Column("relation", pl.String, "", "for relation scores: of which relation; else empty"),
         Column("estimate", pl.Float64, "attention, share, or nats (ablation_loss)", "mean over sequences"),
         Column("low", pl.Float64, "as estimate", "lower end of the 95% interval over sequences"),
         Column("high", pl.Float64, "as estimate", "upper end"),
@@ -58,7 +66,7 @@ HEADS = Table(
         Column("method", pl.String, "", "how interval and p were made"),
         Column("reason", pl.String, "", "why the estimate is nan; else empty"),
     ),
-    key=("copy", "corpus", "score", "layer", "head"),
+    key=("copy", "corpus", "relation", "score", "layer", "head"),
 )
 
-TABLES: dict[str, Table] = {"head_sequences": HEAD_SEQUENCES, "heads": HEADS}
+TABLES: dict[str, Table] = {"head_sequences": HEAD_SEQUENCES, "heads": HEADS, **relations.TABLES}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Config:
     """Options of `mnemoscope run heads`.
 
-    limit      sequences per corpus (default 24, thorough 100)
-    data       a file of your own texts; default: narratives of the bundled generator
+    limit      sequences, and documents with relations, per corpus (default 24, thorough 100)
+    data       a file of your own: texts, and documents with triples; default: what the bundled generators write
     budget     memory of one chunk of a sweep
     """
 
@@ -22,6 +22,15 @@ class Config:
     copies: int = 4  # how often they are repeated
     text_tokens: int = 128  # length of a text sequence
     per_job: int = 8  # sequences of one job
+
+    redraws: int = 5  # letters of one document are drawn so many times (methods.md B1.1)
+    draws: int = 9  # tails drawn in place of the true one, for the permutation
+    documents_per_job: int = 6
+
+    @property
+    def documents(self) -> int:
+        """Documents of each relational corpus; letters are redrawn for each."""
+        return self.limit or (200 if self.thorough else 24)
 
     @property
     def sequences(self) -> int:

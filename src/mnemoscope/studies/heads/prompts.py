@@ -4,6 +4,8 @@
 running text, the bundled narratives or the user's own. All from one seed, so that a job can make its own batch.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from mnemoscope.data import formats, repeats
 from mnemoscope.errors import DataError
+from mnemoscope.measures import relation_corpora
+from mnemoscope.measures.relation_corpora import RelationCorpus
 from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
@@ -42,7 +46,43 @@ def plan(config: Config, lm: LM) -> tuple[Job, ...]:
                     if layers:
                         jobs.append(Job(id=f"ablate-{copy}-{op}-{first:04d}-L{layer:03d}", args=args))
     jobs += [Job(id=f"shown-{corpus}", args={"kind": "shown", "corpus": corpus}) for corpus in corpora]
+    return (*jobs, *(relation_jobs(config, lm) if lm.tokenizer is not None else ()))
+
+
+def relation_jobs(config: Config, lm: LM) -> tuple[Job, ...]:
+    """Relation statistics of model and control copy, a few documents a job; a corpus without a document has one job too."""
+    jobs: list[Job] = []
+    for name in relation_names(config):
+        n = len(relation_corpus(lm, config, name).units)
+        for copy in COPIES:
+            for first in range(0, max(n, 1), config.documents_per_job):
+                args = {
+                    "kind": "relations",
+                    "copy": copy,
+                    "corpus": name,
+                    "first": first,
+                    "last": min(first + config.documents_per_job, n),
+                }
+                jobs.append(Job(id=f"relations-{copy}-{name}-{first:04d}", args=args))
     return tuple(jobs)
+
+
+def relation_names(config: Config) -> tuple[str, ...]:
+    """The relational corpora: the built-in ones, or `data` where it holds triples."""
+    if config.data is None:
+        return relation_corpora.KINDS
+    return ("data",) if any(one.triples for one in formats.read(config.data).documents) else ()
+
+
+def relation_corpus(lm: LM, config: Config, name: str) -> RelationCorpus:
+    """One of them as this model's tokenizer reads it."""
+    if name == "data":
+        assert config.data is not None
+        found = relation_corpora.of_file(lm, config.data, documents=config.documents, redraws=config.redraws)
+        return replace(found, name="data")
+    return relation_corpora.built_in(
+        lm, name, documents=config.documents, redraws=config.redraws, seed=seed_of(config.seed, name) % 2**31
+    )
 
 
 def sequences(lm: LM, config: Config, corpus: str, first: int, last: int) -> Int[Tensor, "batch pos"]:
@@ -105,6 +145,6 @@ def _text(lm: LM, config: Config, n: int) -> list[list[int]]:
 def _texts(config: Config, n: int) -> list[str]:
     if config.data is not None:
         found = formats.read(config.data)
-        return [one.text for one in (*found.documents, *found.prompts)]
+        return [one.text for one in found.documents or found.prompts]
     rng = np.random.default_rng(seed_of(config.seed, "narratives"))
     return [repeats.narrative(rng, sentences=40).prompt.text for _ in range(n + 4)]

@@ -10,11 +10,13 @@ from jaxtyping import Float
 
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.heads import HEADS
+from mnemoscope.results.schema.relations import RELATION_CHECKS, RELATIONS
 from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
 from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_means
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
 from mnemoscope.stats.verdict import Rule, verdict
+from mnemoscope.studies.heads import relation_inference
 from mnemoscope.studies.heads.config import Config
 
 TWO_SIDED = ("ablation_loss", "ablation_loss_zero", "ablation_loss_resample")
@@ -39,9 +41,22 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
         _cells(frame, seed_of(config.seed, "/".join(map(str, key))))
         for key, frame in raw.group_by(["copy", "corpus", "score"], maintain_order=True)
     ]
-    heads = pl.concat(parts)
+    found = relation_tables(tables, config)
+    heads = pl.concat([*parts, *found.pop("scores")])
     claims = _claims(raw)
-    return {"heads": heads, "claims": claims, "headlines": _headlines(heads, claims)}
+    return {"heads": heads, **found, "claims": claims, "headlines": _headlines(heads, claims)}
+
+
+def relation_tables(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, Any]:
+    """The tables about relations, corpus by corpus, and their rows of the table `heads`."""
+    each = [
+        (relation_inference.relations(part, config), relation_inference.checks(part))
+        for part in relation_inference.parts(tables)
+    ]
+    relations = pl.concat([pl.DataFrame(schema=RELATIONS.schema), *(one for one, _ in each)])
+    checks = pl.concat([pl.DataFrame(schema=RELATION_CHECKS.schema), *(one for _, one in each)])
+    scores = [frame.select(list(HEADS.schema)) for frame in relation_inference.scores(relations)]
+    return {"relations": relations, "relation_checks": checks, "scores": scores}
 
 
 def _matrix(frame: pl.DataFrame, column: str) -> tuple[Float[np.ndarray, "sequence cell"], pl.DataFrame]:
@@ -77,6 +92,7 @@ def _cells(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
         copy=pl.lit(frame["copy"][0]),
         corpus=pl.lit(frame["corpus"][0]),
         score=pl.lit(score),
+        relation=pl.lit(""),
         estimate=pl.Series(found.estimate),
         low=pl.Series(low),
         high=pl.Series(high),

@@ -1,0 +1,318 @@
+"""What the heads study infers about relations from documents and triples (methods.md B1.3, B2.1). No torch.
+
+Point estimates, intervals clustered by document and tail, and max-T corrected p of every cell; other gates and strata.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from mnemoscope.measures.relation_cells import cells
+from mnemoscope.results.job import seed_of
+from mnemoscope.results.schema import relations as schema
+from mnemoscope.stats.clusters import clustered_means
+from mnemoscope.stats.maxt import MaxT, redraw_max_t
+from mnemoscope.studies.heads.config import Config
+
+FEWEST_DOCUMENTS = 10  # B1.3
+FEWEST_TAILS = 10
+AT_NULL = "weight-only: at null by construction where letters are drawn"
+CHECKED: Mapping[str, tuple[str, ...]] = {  # variant -> slices of relation_checks
+    "out": tuple(name for name in schema.SLICES if name != "tau"),
+    "ctx_src": tuple(name for name in schema.SLICES if name not in ("tau", "reverse")),
+    "src": ("argmax", "free", "at_source", "far"),
+    "lit": ("argmax", "free", "at_source", "far"),
+}
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The rows of one copy and corpus, and its heads."""
+
+    copy: str
+    corpus: str
+    opportunities: pl.DataFrame
+    documents: pl.DataFrame
+    triples: pl.DataFrame
+    heads: pl.DataFrame
+
+    @property
+    def relations(self) -> list[str]:
+        """Relations with an opportunity, in alphabetical order."""
+        there = self.opportunities.filter(pl.col("other") > 0)["relation"]
+        return sorted(there.unique().to_list())
+
+
+def parts(tables: Mapping[str, pl.DataFrame]) -> Iterator[Part]:
+    """Copy by copy and corpus by corpus."""
+    chances = tables["relation_opportunities"]
+    for copy, corpus in (
+        chances.select("copy", "corpus")
+        .unique(maintain_order=True)
+        .sort("copy", "corpus", descending=[True, False])
+        .iter_rows()
+    ):
+        here = (pl.col("copy") == copy) & (pl.col("corpus") == corpus)
+        documents = tables["relation_documents"].filter(here)
+        yield Part(
+            copy=copy,
+            corpus=corpus,
+            opportunities=chances.filter(here),
+            documents=documents,
+            triples=tables["relation_triples"].filter(here),
+            heads=documents.select("layer", "head").unique().sort("layer", "head"),
+        )
+
+
+def relations(part: Part, config: Config) -> pl.DataFrame:
+    """The table `relations` of one copy and corpus."""
+    frames = [_variant(part, variant, config) for variant in schema.VARIANTS]
+    return pl.concat([frame for frame in frames if frame.height]) if any(f.height for f in frames) else _empty()
+
+
+def _empty() -> pl.DataFrame:
+    return pl.DataFrame(schema=schema.RELATIONS.schema)
+
+
+def _variant(part: Part, variant: str, config: Config) -> pl.DataFrame:
+    rows = part.triples.filter(pl.col("variant") == variant)
+    frames = [_relation(part, rows.filter(pl.col("relation") == name), name, variant) for name in part.relations]
+    if not frames or not part.heads.height:
+        return _empty()
+    table = pl.concat(frames)
+    family = _family(part, rows, table, config.seed, variant)
+    reason = [own or str(why) for own, why in zip(table["reason"], family.reason, strict=True)]
+    return table.with_columns(
+        p_maxt=pl.Series(family.p),
+        method=pl.lit(f"mean over documents; CGM two-way on CV3, t; {family.method}"),
+        reason=pl.Series(reason, dtype=pl.String),
+    ).select(list(schema.RELATIONS.schema))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Triples x heads of one relation: excess (nan where a head has none), and who the triples are."""
+
+    excess: Float[np.ndarray, "triple cell"]
+    events: Float[np.ndarray, "triple cell"]
+    redrawn: Float[np.ndarray, "draw triple cell"]
+    documents: np.ndarray
+    tails: np.ndarray
+
+    @property
+    def weights(self) -> Float[np.ndarray, "triple cell"]:
+        """1 / (triples of the document that the head has): triples are averaged within document."""
+        there = ~np.isnan(self.excess)
+        _, code = np.unique(self.documents, return_inverse=True)
+        count = np.zeros((code.max(initial=-1) + 1, there.shape[1]))
+        np.add.at(count, code, there)
+        return np.where(there, 1 / np.maximum(count[code], 1), 0.0)
+
+
+def grid(rows: pl.DataFrame, heads: pl.DataFrame) -> Grid:
+    """Rows of one relation and variant as arrays."""
+    places = rows.select("document", "text", "triple", "tail").unique().sort("document", "text", "triple")
+    at = {place: i for i, place in enumerate(places.select("text", "triple").iter_rows())}
+    column = {place: i for i, place in enumerate(heads.iter_rows())}
+    row = np.array([at[place] for place in rows.select("text", "triple").iter_rows()], dtype=int)
+    cell = np.array([column[place] for place in rows.select("layer", "head").iter_rows()], dtype=int)
+    draws = int(rows["redrawn"].list.len().max() or 0) if rows.height else 0  # pyright: ignore[reportArgumentType]
+    excess = np.full((len(places), len(heads)), np.nan)
+    events, redrawn = np.zeros_like(excess), np.full((draws, *excess.shape), np.nan)
+    excess[row, cell] = (rows["index"] - rows["null"]).to_numpy()
+    events[row, cell] = rows["n"].to_numpy()
+    if rows.height and draws:
+        redrawn[:, row, cell] = np.stack(rows["redrawn"].to_list()).T
+    return Grid(
+        excess=excess,
+        events=events,
+        redrawn=redrawn,
+        documents=places["document"].to_numpy(),
+        tails=places["tail"].to_numpy(),
+    )
+
+
+def _relation(part: Part, rows: pl.DataFrame, name: str, variant: str) -> pl.DataFrame:
+    made = grid(rows, part.heads)
+    there = ~np.isnan(made.excess)
+    found = clustered_means(made.excess, made.documents, made.tails, weights=made.weights)
+    n_documents = _distinct(made.documents, there)
+    n_tails = _distinct(made.tails, there)
+    supported = (n_documents >= FEWEST_DOCUMENTS) & (n_tails >= FEWEST_TAILS)
+    reason = [
+        str(why)
+        or (
+            ""
+            if ok
+            else f"support: {d} documents, {t} tails; {FEWEST_DOCUMENTS} and {FEWEST_TAILS} are needed to be ranked"
+        )
+        for why, ok, d, t in zip(found.reason, supported, n_documents, n_tails, strict=True)
+    ]
+    chances = part.opportunities.filter(pl.col("relation") == name)["other"].sum()
+    letters = part.corpus == "letters" and variant in ("lit", "src")
+    table = part.heads.with_columns(
+        copy=pl.lit(part.copy),
+        corpus=pl.lit(part.corpus),
+        relation=pl.lit(name),
+        variant=pl.lit(variant),
+        estimate=pl.Series(found.estimate),
+        low=pl.Series(found.low),
+        high=pl.Series(found.high),
+        p_maxt=pl.lit(float("nan")),
+        opportunities=pl.lit(int(chances), dtype=pl.Int64),
+        n=pl.Series(made.events.sum(0).astype(np.int64)),
+        n_triples=pl.Series(there.sum(0).astype(np.int64)),
+        n_units=pl.Series(n_documents),
+        n_tails=pl.Series(n_tails),
+        supported=pl.Series(supported),
+        note=pl.lit(AT_NULL if letters else ""),
+        reason=pl.Series(reason, dtype=pl.String),
+    )
+    for column, (slice_, quantity) in _MEANS.items():
+        mean = _means(part, name, variant, slice_, quantity)
+        table = table.join(mean.rename({"estimate": column}), on=["layer", "head"], how="left")
+    return (
+        table.join(_literal(part, name, variant), on=["layer", "head"], how="left")
+        .with_columns(pl.col("literal").fill_null(float("nan")), method=pl.lit(""))
+        .select(list(schema.RELATIONS.schema))
+    )
+
+
+_MEANS: Mapping[str, tuple[str, str]] = {
+    "index": ("tau", "index"),
+    "null": ("tau", "null"),
+    "percentile": ("tau", "percentile"),
+    "per_opportunity": ("tau", "per_opportunity"),
+    "excess_per_opportunity": ("tau", "excess_per_opportunity"),
+    "free_index": ("free", "index"),
+    "free_excess": ("free", "excess"),
+    "free_percentile": ("free", "percentile"),
+    "pass_rate": ("tau", "pass_rate"),
+    "pass_rate_argmax": ("argmax", "pass_rate"),
+    "pass_rate_tau_star": ("tau_star", "pass_rate"),
+    "pass_rate_no_sink": ("no_sink", "pass_rate"),
+}
+
+
+def _means(part: Part, name: str, variant: str, slice_: str, quantity: str) -> pl.DataFrame:
+    documents = part.documents.filter(pl.col("relation") == name)
+    chances = part.opportunities.filter(pl.col("relation") == name)
+    found = cells(documents, chances, [quantity], heads=part.heads, slice=slice_, variant=variant)
+    return found.select("layer", "head", "estimate")
+
+
+def _literal(part: Part, name: str, variant: str) -> pl.DataFrame:
+    """Mean over events alone."""
+    here = (pl.col("relation") == name) & (pl.col("variant") == variant) & (pl.col("slice") == "tau")
+    sums = part.documents.filter(here).group_by("layer", "head").agg(pl.col("total", "events").sum())
+    return sums.select("layer", "head", literal=pl.col("total") / pl.col("events"))
+
+
+def _distinct(labels: np.ndarray, there: np.ndarray) -> np.ndarray:
+    _, code = np.unique(labels, return_inverse=True)
+    found = np.zeros((code.max(initial=-1) + 1, there.shape[1]), dtype=bool)
+    np.logical_or.at(found, code, there)
+    return found.sum(0).astype(np.int64)
+
+
+def _family(part: Part, rows: pl.DataFrame, table: pl.DataFrame, seed: int, variant: str) -> MaxT:
+    """Max-T over the supported cells of all relations: tails redrawn per document, jointly for all heads and relations."""
+    units = sorted(part.opportunities["document"].unique().to_list())
+    blocks = [_versions(grid(rows.filter(pl.col("relation") == name), part.heads), units) for name in part.relations]
+    draws = max(len(block) for block in blocks)
+    blank = np.full((draws, *blocks[0].shape[1:]), np.nan)
+    values = np.concatenate([block if len(block) == draws else blank for block in blocks], axis=-1)
+    values[:, :, ~table["supported"].to_numpy()] = np.nan
+    if draws < 2:
+        values = np.concatenate([values, values])  # nothing was redrawn: no cell can be tested
+    rng = np.random.default_rng(seed_of(seed, f"{part.copy}/{part.corpus}/{variant}"))
+    return redraw_max_t(values, rng=rng, min_units=FEWEST_DOCUMENTS)
+
+
+def _versions(made: Grid, units: Sequence[str]) -> Float[np.ndarray, "draw document cell"]:
+    """Per document the mean over triples: of the true tail first, then of every redraw."""
+    at = {unit: i for i, unit in enumerate(units)}
+    code = np.array([at[unit] for unit in made.documents], dtype=int)
+    each = np.concatenate([made.excess[None], made.redrawn])
+    total = np.zeros((len(each), len(units), each.shape[-1]))
+    count = np.zeros_like(total[0])
+    np.add.at(count, code, ~np.isnan(made.excess))
+    for k, version in enumerate(each):
+        np.add.at(total[k], code, np.nan_to_num(version))
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def checks(part: Part) -> pl.DataFrame:
+    """The table `relation_checks` of one copy and corpus; of the control copy only the gate-free slice."""
+    frames: list[pl.DataFrame] = []
+    for variant, slices in CHECKED.items():
+        for name in slices if part.copy == "trained" else ("free",):
+            stratum = {"at_source": "at_source", "at_target": "at_target", "far": "far"}.get(name, "other")
+            chances = part.opportunities.filter(pl.col(stratum) > 0)
+            long = cells(
+                part.documents, chances, ["excess", "index", "pass_rate"], heads=part.heads, slice=name, variant=variant
+            )
+            frames.append(_check(long, variant, name))
+    kept = [frame for frame in frames if frame.height]
+    if not kept:
+        return pl.DataFrame(schema=schema.RELATION_CHECKS.schema)
+    return (
+        pl.concat(kept)
+        .with_columns(copy=pl.lit(part.copy), corpus=pl.lit(part.corpus))
+        .select(list(schema.RELATION_CHECKS.schema))
+    )
+
+
+def _check(long: pl.DataFrame, variant: str, name: str) -> pl.DataFrame:
+    key = ["relation", "layer", "head"]
+    first = long.filter(pl.col("quantity") == "excess").drop("quantity", "p")
+    for quantity in ("index", "pass_rate"):
+        more = long.filter(pl.col("quantity") == quantity).select(*key, pl.col("estimate").alias(quantity))
+        first = first.join(more, on=key, how="left")
+    return first.with_columns(variant=pl.lit(variant), slice=pl.lit(name))
+
+
+def scores(table: pl.DataFrame) -> list[pl.DataFrame]:
+    """Rows of the table `heads` out of `relations`: what may be ranked, as value and chance."""
+    return (
+        [_score(table, f"ri_{v}", v, "index", pl.col("null")) for v in schema.VARIANTS]
+        + [_score(table, f"ri_{v}_percentile", v, "percentile", pl.lit(0.5)) for v in schema.VARIANTS]
+        + [
+            _score(
+                table,
+                f"ri_{v}_per_opportunity",
+                v,
+                "per_opportunity",
+                pl.col("per_opportunity") - pl.col("excess_per_opportunity"),
+            )
+            for v in ("ctx_src", "out")
+        ]
+    )
+
+
+def _score(table: pl.DataFrame, score: str, variant: str, value: str, chance: pl.Expr) -> pl.DataFrame:
+    ok = pl.col("supported")
+    nan = pl.lit(float("nan"))
+    main = value == "index"
+    return table.filter(pl.col("variant") == variant).select(
+        "copy",
+        "corpus",
+        "layer",
+        "head",
+        "relation",
+        score=pl.lit(score),
+        estimate=pl.when(ok).then(pl.col(value)).otherwise(nan),
+        low=pl.when(ok & main).then(pl.col("low") + chance).otherwise(nan),
+        high=pl.when(ok & main).then(pl.col("high") + chance).otherwise(nan),
+        chance=chance,
+        p_maxt=pl.when(ok & main).then(pl.col("p_maxt")).otherwise(nan),
+        n="n",
+        n_units="n_units",
+        method="method",
+        reason="reason",
+    )

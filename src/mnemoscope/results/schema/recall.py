@@ -262,7 +262,7 @@ SHOTS = Table(
             "measure",
             pl.String,
             "",
-            "rank_correlation, overlap of the strongest heads, larger (change of their effect)",
+            "rank_correlation, correlation, overlap of the strongest heads, larger (change of their effect)",
         ),
         Column("estimate", pl.Float64, "named in measure", "the number"),
         *_ESTIMATE,

@@ -1,6 +1,11 @@
 """What the recall study can be asked, with quick defaults; `thorough` takes all relations and at least 100 topics."""
 
 from dataclasses import dataclass
+from typing import Final
+
+AMONG: Final = 10  # known: among the first so many of the vocabulary (and first among the relation's answers)
+SMALLEST: Final = 0.1  # logits, and share of attention: below it a head is chosen for nothing
+MOVERS: Final = 3  # at most (B6.4)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,8 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.recall import KNOWLEDGE_PROMPTS, LEFT_OUT, TEMPLATES
 from mnemoscope.studies.recall.asking import Ask, Asked, asked, asks
-from mnemoscope.studies.recall.config import Config
+from mnemoscope.studies.recall.config import AMONG, Config
 from mnemoscope.studies.recall.rows import grid, who
-
-AMONG = 10  # first so many of the vocabulary
 
 
 def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:

@@ -4,7 +4,8 @@ Heads are chosen on one half of the topics by one interchange sweep (last positi
 half (B6.4: movers are at most 3, chosen on other topics). To measure topics of half a, ask for `selected(lm, config, "b")`.
 Everything is deterministic and found once per model, so that a job can ask although it cannot see other jobs' results.
 
-    task heads   the (at most 10) heads whose exchange lowers answer minus partner's answer most, by at least .1 logit
+    task heads   the (at most 10) heads whose exchange lowers answer minus partner's answer most: by at least .1 logit and a
+                 twentieth of what the strongest does
     movers       the (at most 3) strongest task heads that attend to the topic with at least .1 from the last position
 
 What a mover *writes* is not used to choose it: whether it writes the topic (mover) or the answer (attribute) is a question.
@@ -28,13 +29,13 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import canonical
 from mnemoscope.results.schema.recall import SELECTION
 from mnemoscope.studies.recall.asking import FEWEST, Ask, Asked, asked, asks, exchanges
-from mnemoscope.studies.recall.config import Config
+from mnemoscope.studies.recall.config import MOVERS, SMALLEST, Config
 from mnemoscope.studies.recall.knowledge import known, logits_of, standing
 
 Head = tuple[int, int]
 POOLED = ""  # in place of a relation's name: all of them together
-MOST, MOVERS = 10, 3
-SMALLEST = 0.1  # logits, and share of attention
+MOST = 10
+SHARE = 0.05  # of the strongest head's effect
 KNOWN = 0.25  # share of a relation's facts that the model has to know
 
 
@@ -166,7 +167,8 @@ def _with_pooled(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _strongest(effect: Mapping[Head, float]) -> tuple[Head, ...]:
     ranked = sorted(effect, key=lambda head: (effect[head], head))
-    return tuple(head for head in ranked[:MOST] if effect[head] <= -SMALLEST)
+    least = max(SMALLEST, -SHARE * effect[ranked[0]]) if ranked else SMALLEST
+    return tuple(head for head in ranked[:MOST] if effect[head] <= -least)
 
 
 def _effects(lm: LM, config: Config, one: Asked, topics: Sequence[str]) -> Float[np.ndarray, "head prompt"]:

@@ -1,0 +1,133 @@
+"""Zero against few shots: are the maps alike, as far as their noise lets one see? No torch.
+
+rank_correlation   Spearman over heads of the two interchange maps (same topics and templates), jackknife-t over topics; its
+                   ceiling is the root of the product of the two split-half reliabilities
+overlap            share of the k strongest heads that both maps have; chance k / heads
+larger             change of the effect of the strongest zero-shot heads (chosen on the other half), few minus zero
+"""
+
+import warnings
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from mnemoscope.results.job import seed_of
+from mnemoscope.results.schema.recall import SHOTS
+from mnemoscope.stats.clusters import clustered_mean, codes
+from mnemoscope.stats.correlation import ceiling, coefficient
+from mnemoscope.stats.estimate import Estimate, undefined
+from mnemoscope.stats.jackknife import jackknife
+from mnemoscope.studies.recall.carriers_summary import maps
+from mnemoscope.studies.recall.config import Config
+from mnemoscope.studies.recall.units import Units
+
+SPLITS: Final = 10  # random halves, the same for every jackknife replicate
+
+
+def few(n_heads: int) -> int:
+    """How many heads are "few": a twelfth of all, at least 1, at most 5 (C2.1)."""
+    return min(5, max(1, n_heads // 12))
+
+
+def shots(raw: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """The table `shots`, trained model, interchange at the last position."""
+    interchange = raw.filter((pl.col("method") == "interchange") & (pl.col("copy") == "trained"))
+    numbers = sorted(k for k in interchange["shots"].unique().to_list() if k > 0)
+    rows = [row for k in numbers for row in _compared(*paired(interchange, k), k, config)]
+    return pl.DataFrame(rows, schema=SHOTS.schema)
+
+
+def paired(interchange: pl.DataFrame, k: int) -> tuple[Units, Units]:
+    """Both maps on the prompts that both have."""
+    at = ["relation", "topic", "template"]
+    zero, some = (interchange.filter(pl.col("shots") == n) for n in (0, k))
+    shared = zero.select(at).unique().join(some.select(at).unique(), on=at, how="inner")
+    return maps(zero.join(shared, on=at, how="semi")), maps(some.join(shared, on=at, how="semi"))
+
+
+def strongest(effect: Float[np.ndarray, " cell"], k: int) -> Int[np.ndarray, " k"]:
+    """The k cells with the largest drop."""
+    return np.argsort(np.nan_to_num(effect, nan=np.inf), kind="stable")[:k]
+
+
+def _compared(zero: Units, some: Units, k: int, config: Config) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed_of(config.seed, f"split halves {k}"))
+    rows: list[dict[str, Any]] = []
+    for measure, kind in (("rank_correlation", "spearman"), ("correlation", "pearson")):
+        alike, top = across_halves(zero, some, kind=kind, rng=rng)
+        rows.append(_row(measure, alike, k, ceiling=top, chance=0.0))
+    most = few(len(zero.cells))
+    return [
+        *rows,
+        _row("overlap", overlap(zero, some, most), k, ceiling=1.0, chance=most / len(zero.cells)),
+        _row("larger", larger(zero, some, most), k, ceiling=np.nan, chance=0.0),
+    ]
+
+
+def across_halves(zero: Units, some: Units, *, kind: str, rng: np.random.Generator) -> tuple[Estimate, float]:
+    """Correlation of two maps from disjoint halves of the topics, averaged over random halves, and its ceiling."""
+    topics = zero.topics.astype(str)
+    code, n = codes(topics)
+    if n < 4:
+        return undefined("fewer than 4 topics to split", method="correlation across halves"), np.nan
+    sides = [np.isin(code, rng.permutation(n)[: n // 2]) for _ in range(SPLITS)]
+
+    def between(first: Units, second: Units, kept: Int[np.ndarray, " kept"]) -> float:
+        found = [
+            coefficient(kind, _map(first.values[kept[one[kept]]]), _map(second.values[kept[~one[kept]]]))
+            for side in sides
+            for one in (side, ~side)
+        ]
+        return float(np.mean(found))
+
+    alike = jackknife(lambda kept: between(zero, some, kept), topics, fisher=True)
+    everyone = np.arange(len(topics))
+    return alike, ceiling(between(zero, zero, everyone), between(some, some, everyone))
+
+
+def _map(values: Float[np.ndarray, "unit cell"]) -> Float[np.ndarray, " cell"]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a cell that no unit has stays nan
+        return np.nanmean(values, axis=0)
+
+
+def overlap(zero: Units, some: Units, most: int) -> Estimate:
+    """Share of the strongest heads of one map that are among the strongest of the other; jackknife-t over topics."""
+
+    def statistic(kept: np.ndarray) -> float:
+        a, b = (set(strongest(_map(one.values[kept]), most).tolist()) for one in (zero, some))
+        return len(a & b) / most
+
+    return jackknife(statistic, zero.topics.astype(str))
+
+
+def larger(zero: Units, some: Units, most: int) -> Estimate:
+    """How much more the answer falls with few shots than with none when one of the strongest zero-shot heads is exchanged."""
+    change = np.full(len(zero.topics), np.nan)
+    for half in ("a", "b"):
+        here = zero.halves == half
+        if here.any() and (~here).any():
+            heads = strongest(_map(zero.values[~here]), most)
+            change[here] = (zero.values[here][:, heads] - some.values[here][:, heads]).mean(axis=1)
+    if np.isnan(change).all():
+        return undefined("one half has no topics", method="mean over topics")
+    return clustered_mean(change, zero.topics.astype(str))
+
+
+def _row(measure: str, found: Estimate, k: int, *, ceiling: float, chance: float) -> dict[str, Any]:
+    return {
+        "copy": "trained",
+        "shots": k,
+        "measure": measure,
+        "estimate": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "ceiling": ceiling,
+        "chance": chance,
+        "n": found.n,
+        "n_units": found.n_units,
+        "method": found.method,
+        "reason": found.reason,
+    }

@@ -246,6 +246,13 @@ ROLES = Table(
         *_ESTIMATE,
         Column("chance", pl.Float64, "as estimate", "what is expected of a head that does nothing of the kind"),
         Column("p", pl.Float64, "", "Holm-corrected over the heads of this role, half and evidence"),
+        Column("needed", pl.Boolean, "", "whether the role rests on this part"),
+        Column(
+            "shown",
+            pl.Boolean,
+            "",
+            "whether the interval lies beyond the smallest effect of interest, on the right side",
+        ),
         *_COUNTS,
         Column("method", pl.String, "", "how the interval was made"),
         _REASON,

@@ -18,7 +18,7 @@ from mnemoscope.studies.recall.units import Units
 
 FEW_CARRY: Final = Rule(
     text="path patching to the logits at the last position, all facts: of the total drop of pi (sum over heads whose mean effect "
-    "is negative), the share that the strongest twelfth of the heads (at least 1, at most 5; chosen on the other half of the "
+    "is negative), the share that the strongest tenth of the heads (at least 2, at most 5; chosen on the other half of the "
     "topics) hold lies above .5. Precondition: the total drop of these heads lies above .1 logit",
     sesoi=0.5,
 )
@@ -38,8 +38,8 @@ MOVE_MORE: Final = Rule(
 )
 SAME_HEADS: Final = Rule(
     text="Pearson correlation over heads of the interchange map without demonstrations, on one half of the topics, and the map "
-    "with k demonstrations, on the other half (averaged over random halves) lies above .5. Precondition: its ceiling, from the maps' own "
-    "correlations between halves, is at least .6",
+    "with k demonstrations, on the other half (averaged over random halves) lies above .5. Precondition: its ceiling, from the "
+    "maps' own correlations between halves, is at least .6",
     sesoi=0.5,
 )
 LARGER: Final = Rule(
@@ -48,6 +48,8 @@ LARGER: Final = Rule(
 )
 CEILING: Final = 0.6
 NOTHING_KNOWN: Final = "the model knows no relation well enough (a quarter of its facts, at least six)"
+BOTH: Final = "C2.2 those heads attend to the topic and write it"
+BOTH_RULE: Final = "C2.2a and C2.2b are both supported; the number is that of C2.2b"
 NAMES: Final = {
     "C2.1": ("C2.1 few heads carry the topic to the last position", FEW_CARRY, "effects"),
     "C2.2a": ("C2.2a those heads attend to the topic", ATTEND, "roles"),
@@ -68,6 +70,8 @@ def untestable(reason: str = NOTHING_KNOWN) -> pl.DataFrame:
     """All claims of this file where there is nothing to test them on."""
     nothing = undefined(reason, method="none")
     rows = [_row(key, nothing, verdict(nothing, NAMES[key][1])) for key in NAMES]
+    whole = next(row for row in rows if row["claim"] == NAMES["C2.2b"][0])
+    rows.append({**whole, "claim": BOTH, "rule": BOTH_RULE})
     return pl.DataFrame(rows, schema=CLAIMS.schema)
 
 
@@ -117,9 +121,9 @@ def _moved(roles: pl.DataFrame) -> list[dict[str, Any]]:
     whole = all_of(words[:2])
     summary = {
         **rows[1],
-        "claim": "C2.2 those heads attend to the topic and write it",
+        "claim": BOTH,
         "verdict": whole.verdict,
-        "rule": "C2.2a and C2.2b are both supported; the number is that of C2.2b",
+        "rule": BOTH_RULE,
         "reason": whole.reason,
     }
     return [summary, *rows]

@@ -7,6 +7,7 @@ import polars as pl
 
 from mnemoscope.results.schema.shared import HEADLINES
 from mnemoscope.studies.recall.claims import NOTHING_KNOWN
+from mnemoscope.studies.recall.movers_summary import confirmed
 
 
 def headlines(found: Mapping[str, pl.DataFrame], templates: pl.DataFrame) -> pl.DataFrame:
@@ -25,6 +26,8 @@ def headlines(found: Mapping[str, pl.DataFrame], templates: pl.DataFrame) -> pl.
 
 def said(row: Mapping[str, Any], digits: int = 2) -> str:
     """Estimate and interval."""
+    if row["estimate"] != row["estimate"]:
+        return "undefined"
     if row["low"] != row["low"]:
         return f"{row['estimate']:.{digits}f} (no interval)"
     return f"{row['estimate']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
@@ -108,18 +111,21 @@ def _carried(effects: pl.DataFrame) -> list[str]:
 
 def _moved(roles: pl.DataFrame) -> list[str]:
     texts: list[str] = []
+    trained = roles.filter(pl.col("copy") == "trained")
+    stands = confirmed(trained).filter(pl.col("half") != "both")
     for role, words in (("mover", "Movers"), ("copy_suppression", "Copy-suppression heads")):
-        some = roles.filter((pl.col("copy") == "trained") & (pl.col("role") == role))
+        some = trained.filter(pl.col("role") == role)
         group = {row["evidence"]: row for row in some.filter(pl.col("half") == "both").iter_rows(named=True)}
-        heads = some.filter(pl.col("half") != "both").select("layer", "head").unique().sort("layer", "head")
+        own = stands.filter(pl.col("role") == role)
+        heads = own.filter("confirmed").select("layer", "head").unique().sort("layer", "head")
         if not heads.height or "attention" not in group:
-            texts.append(f"{words}: none found.")
+            texts.append(f"{words}: none ({own.height} candidates, none has all parts of the role on other topics).")
             continue
         names = ", ".join(place(layer, head) for layer, head in heads.iter_rows())
         texts.append(
-            f"{words} (chosen on other topics): {names}; attention to the topic {said(group['attention'])} (even: "
-            f"{group['attention']['chance']:.2f}), write of the topic {said(group['write'])} logits, correlation of both across "
-            f"topics {said(group['correlation_topics'])}."
+            f"{words}: {names}. Those chosen on one half of the topics, on the other: attention to the topic "
+            f"{said(group['attention'])} (even: {group['attention']['chance']:.2f}), write of the topic "
+            f"{said(group['write'])} logits, correlation of both across topics {said(group['correlation_topics'])}."
         )
     return texts
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mnemoscope.results.schema.recall import ROLES
-from mnemoscope.stats.clusters import clustered_mean
+from mnemoscope.stats.clusters import bounded_mean, clustered_mean
 from mnemoscope.stats.correlation import within_group
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.jackknife import jackknife
@@ -34,6 +34,24 @@ MEANS = {  # evidence -> (column, column of its chance or None)
     "write_answer": ("to_answer_mean", None),
 }
 CORRELATIONS = {"correlation_topics": ("relation", "template"), "correlation_templates": ("relation", "topic")}
+# What a role rests on: evidence -> (side, smallest effect of interest beyond chance).
+NEEDED: Mapping[str, Mapping[str, tuple[int, float]]] = {
+    "task_head": {"interchange": (-1, 0.1)},
+    "mover": {"interchange": (-1, 0.1), "attention": (1, 0.05), "write": (1, 0.1)},
+    "copy_suppression": {"attention": (1, 0.05), "write": (-1, 0.1)},
+}
+SIDES = {
+    "interchange": (-1, 0.1),
+    "partner_gain": (1, 0.1),
+    "path": (-1, 0.1),
+    "attention": (1, 0.05),
+    "attention_first": (1, 0.05),
+    "write": (1, 0.1),
+    "write_first": (1, 0.1),
+    "write_answer": (1, 0.1),
+    "correlation_topics": (1, 0.05),
+    "correlation_templates": (1, 0.05),
+}
 GROUP = (-1, -1)  # layer and head of a whole group
 
 
@@ -86,6 +104,13 @@ def _these(wide: pl.DataFrame, heads: Iterable[Head]) -> pl.DataFrame:
     return wide.join(where, on=["layer", "head"], how="semi")
 
 
+def confirmed(roles: pl.DataFrame) -> pl.DataFrame:
+    """copy, role, half, layer, head, confirmed: whether every part that the role rests on is shown on the other half."""
+    place = ["copy", "role", "half", "layer", "head"]
+    parts = roles.filter(pl.col("needed")).group_by(place, maintain_order=True).agg(confirmed=pl.col("shown").all())
+    return parts.sort(place)
+
+
 def _suppressors(some: pl.DataFrame) -> list[Head]:
     means = (
         some.filter(pl.col("part") == "head")
@@ -115,6 +140,9 @@ def _measured(frame: pl.DataFrame, heads: Sequence[Head], copy: str, role: str, 
 
 def _row(name: str, own: pl.DataFrame, place: dict[str, Any]) -> dict[str, Any]:
     found, chance = mean_over_topics(own, name) if name in MEANS else (correlation(own, name), 0.0)
+    needed = NEEDED[place["role"]]
+    side, least = needed.get(name, SIDES[name])
+    near = found.low - chance if side > 0 else chance - found.high
     return {
         **place,
         "evidence": name,
@@ -123,6 +151,8 @@ def _row(name: str, own: pl.DataFrame, place: dict[str, Any]) -> dict[str, Any]:
         "high": found.high,
         "chance": chance,
         "p": found.p,
+        "needed": name in needed,
+        "shown": bool(near > least),
         "n": found.n,
         "n_units": found.n_units,
         "method": found.method,
@@ -145,6 +175,9 @@ def mean_over_topics(own: pl.DataFrame, name: str) -> tuple[Estimate, float]:
     topics = units["topic"].to_numpy().astype(str)
     there = clustered_mean(values, topics)
     above = clustered_mean(values - chance, topics)
+    if column.startswith("attention"):  # full attention on every topic has no variance, yet an interval
+        there = bounded_mean(np.clip(values, 0, 1), topics, limits=(0.0, 1.0), null=float(chance.mean()))
+        above = there if np.isnan(above.p) else above
     return replace(there, p=above.p, n=int(units["n"].sum())), float(chance.mean())
 
 

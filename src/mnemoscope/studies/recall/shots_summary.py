@@ -27,8 +27,8 @@ SPLITS: Final = 10  # random halves, the same for every jackknife replicate
 
 
 def few(n_heads: int) -> int:
-    """How many heads are "few": a twelfth of all, at least 1, at most 5 (C2.1)."""
-    return min(5, max(1, n_heads // 12))
+    """How many heads are "few": a tenth of all, at least 2, at most 5 (C2.1)."""
+    return min(5, max(2, n_heads // 10))
 
 
 def shots(raw: pl.DataFrame, config: Config) -> pl.DataFrame:

@@ -64,8 +64,8 @@ def built_in(lm: LM, kind: str, *, documents: int, redraws: int = REDRAWS, seed:
     found = corpus.built_in(kind, documents=documents, seed=seed)
     kept = found.documents
     if kind == "trees":
-        names = list(dict.fromkeys(one.unit for one in kept))[:documents]
-        kept = tuple(one for one in kept if one.unit in names)
+        first = {one.unit: one for one in reversed(kept)}  # one text of about 120 words per narrative: 45 triples
+        kept = tuple(one for one in kept if first[one.unit] is one)[:documents]
     counts = token_counts(lm, kept) if kind == "trees" else None
     return RelationCorpus(name=kind, documents=kept, left_out=found.left_out, frequency=counts)
 

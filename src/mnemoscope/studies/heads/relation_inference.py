@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from mnemoscope.measures.relation_cells import cells
+from mnemoscope.measures.relation_cells import Documents, cells_of
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema import relations as schema
 from mnemoscope.stats.clusters import clustered_means
@@ -36,19 +36,26 @@ class Part:
     copy: str
     corpus: str
     opportunities: pl.DataFrame
-    documents: pl.DataFrame
-    triples: pl.DataFrame
-    heads: pl.DataFrame
+    documents: Documents
+    triples: Mapping[
+        tuple[str, str], pl.DataFrame
+    ]  # (relation, variant) -> rows, with the number of their head as `cell`
 
     @property
-    def relations(self) -> list[str]:
+    def heads(self) -> pl.DataFrame:
+        """Layer and head of the cells."""
+        return self.documents.heads
+
+    @property
+    def relations(self) -> tuple[str, ...]:
         """Relations with an opportunity, in alphabetical order."""
-        there = self.opportunities.filter(pl.col("other") > 0)["relation"]
-        return sorted(there.unique().to_list())
+        return self.documents.relations
 
 
 def parts(tables: Mapping[str, pl.DataFrame]) -> Iterator[Part]:
     """Copy by copy and corpus by corpus."""
+    if "relation_opportunities" not in tables:
+        return  # no corpus with triples
     chances = tables["relation_opportunities"]
     for copy, corpus in (
         chances.select("copy", "corpus")
@@ -57,14 +64,16 @@ def parts(tables: Mapping[str, pl.DataFrame]) -> Iterator[Part]:
         .iter_rows()
     ):
         here = (pl.col("copy") == copy) & (pl.col("corpus") == corpus)
-        documents = tables["relation_documents"].filter(here)
+        documents = Documents.of(tables["relation_documents"].filter(here), chances.filter(here))
+        numbered = documents.heads.with_row_index("cell")
+        triples = tables["relation_triples"].filter(here).join(numbered, on=["layer", "head"], maintain_order="left")
+        split = triples.partition_by("relation", "variant", as_dict=True, maintain_order=True)
         yield Part(
             copy=copy,
             corpus=corpus,
             opportunities=chances.filter(here),
             documents=documents,
-            triples=tables["relation_triples"].filter(here),
-            heads=documents.select("layer", "head").unique().sort("layer", "head"),
+            triples={(str(relation), str(variant)): rows for (relation, variant), rows in split.items()},
         )
 
 
@@ -79,12 +88,11 @@ def _empty() -> pl.DataFrame:
 
 
 def _variant(part: Part, variant: str, config: Config) -> pl.DataFrame:
-    rows = part.triples.filter(pl.col("variant") == variant)
-    frames = [_relation(part, rows.filter(pl.col("relation") == name), name, variant) for name in part.relations]
-    if not frames or not part.heads.height:
+    if not part.relations or not part.heads.height:
         return _empty()
-    table = pl.concat(frames)
-    family = _family(part, rows, table, config.seed, variant)
+    grids = {name: grid(part.triples.get((name, variant)), len(part.heads)) for name in part.relations}
+    table = pl.concat([_relation(part, one, name, variant) for name, one in grids.items()])
+    family = _family(part, grids, table["supported"].to_numpy(), config.seed, variant)
     reason = [own or str(why) for own, why in zip(table["reason"], family.reason, strict=True)]
     return table.with_columns(
         p_maxt=pl.Series(family.p),
@@ -113,31 +121,28 @@ class Grid:
         return np.where(there, 1 / np.maximum(count[code], 1), 0.0)
 
 
-def grid(rows: pl.DataFrame, heads: pl.DataFrame) -> Grid:
-    """Rows of one relation and variant as arrays."""
+def grid(rows: pl.DataFrame | None, n_heads: int) -> Grid:
+    """Rows of one relation and variant as arrays; None: there are none."""
+    if rows is None:
+        nobody = np.empty((0, n_heads))
+        return Grid(
+            excess=nobody, events=nobody, redrawn=nobody[None][:0], documents=np.empty(0, str), tails=np.empty(0)
+        )
     places = rows.select("document", "text", "triple", "tail").unique().sort("document", "text", "triple")
-    at = {place: i for i, place in enumerate(places.select("text", "triple").iter_rows())}
-    column = {place: i for i, place in enumerate(heads.iter_rows())}
-    row = np.array([at[place] for place in rows.select("text", "triple").iter_rows()], dtype=int)
-    cell = np.array([column[place] for place in rows.select("layer", "head").iter_rows()], dtype=int)
-    draws = int(rows["redrawn"].list.len().max() or 0) if rows.height else 0  # pyright: ignore[reportArgumentType]
-    excess = np.full((len(places), len(heads)), np.nan)
+    at = rows.join(places.with_row_index("row"), on=["text", "triple"], maintain_order="left")
+    row, cell = at["row"].to_numpy(), at["cell"].to_numpy()
+    draws = len(rows["redrawn"][0])
+    excess = np.full((len(places), n_heads), np.nan)
     events, redrawn = np.zeros_like(excess), np.full((draws, *excess.shape), np.nan)
     excess[row, cell] = (rows["index"] - rows["null"]).to_numpy()
     events[row, cell] = rows["n"].to_numpy()
-    if rows.height and draws:
-        redrawn[:, row, cell] = np.stack(rows["redrawn"].to_list()).T
-    return Grid(
-        excess=excess,
-        events=events,
-        redrawn=redrawn,
-        documents=places["document"].to_numpy(),
-        tails=places["tail"].to_numpy(),
-    )
+    if draws:
+        redrawn[:, row, cell] = rows["redrawn"].explode().to_numpy().reshape(-1, draws).T
+    documents, tails = places["document"].to_numpy(), places["tail"].to_numpy()
+    return Grid(excess=excess, events=events, redrawn=redrawn, documents=documents, tails=tails)
 
 
-def _relation(part: Part, rows: pl.DataFrame, name: str, variant: str) -> pl.DataFrame:
-    made = grid(rows, part.heads)
+def _relation(part: Part, made: Grid, name: str, variant: str) -> pl.DataFrame:
     there = ~np.isnan(made.excess)
     found = clustered_means(made.excess, made.documents, made.tails, weights=made.weights)
     n_documents = _distinct(made.documents, there)
@@ -172,14 +177,12 @@ def _relation(part: Part, rows: pl.DataFrame, name: str, variant: str) -> pl.Dat
         note=pl.lit(AT_NULL if letters else ""),
         reason=pl.Series(reason, dtype=pl.String),
     )
-    for column, (slice_, quantity) in _MEANS.items():
-        mean = _means(part, name, variant, slice_, quantity)
-        table = table.join(mean.rename({"estimate": column}), on=["layer", "head"], how="left")
-    return (
-        table.join(_literal(part, name, variant), on=["layer", "head"], how="left")
-        .with_columns(pl.col("literal").fill_null(float("nan")), method=pl.lit(""))
-        .select(list(schema.RELATIONS.schema))
-    )
+    means = {
+        column: pl.Series(part.documents.mean(quantity, slice=slice_, variant=variant, relation=name).estimate)
+        for column, (slice_, quantity) in _MEANS.items()
+    }
+    literal = pl.Series(_literal(part, name, variant))
+    return table.with_columns(**means, literal=literal, method=pl.lit("")).select(list(schema.RELATIONS.schema))
 
 
 _MEANS: Mapping[str, tuple[str, str]] = {
@@ -198,18 +201,14 @@ _MEANS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def _means(part: Part, name: str, variant: str, slice_: str, quantity: str) -> pl.DataFrame:
-    documents = part.documents.filter(pl.col("relation") == name)
-    chances = part.opportunities.filter(pl.col("relation") == name)
-    found = cells(documents, chances, [quantity], heads=part.heads, slice=slice_, variant=variant)
-    return found.select("layer", "head", "estimate")
-
-
-def _literal(part: Part, name: str, variant: str) -> pl.DataFrame:
+def _literal(part: Part, name: str, variant: str) -> Float[np.ndarray, " cell"]:
     """Mean over events alone."""
-    here = (pl.col("relation") == name) & (pl.col("variant") == variant) & (pl.col("slice") == "tau")
-    sums = part.documents.filter(here).group_by("layer", "head").agg(pl.col("total", "events").sum())
-    return sums.select("layer", "head", literal=pl.col("total") / pl.col("events"))
+    n = len(part.heads)
+    rows = part.documents.piece("tau", variant, name)
+    if rows is None:
+        return np.full(n, np.nan)
+    sums = [np.bincount(rows["cell"].to_numpy(), rows[of].to_numpy(), minlength=n) for of in ("total", "events")]
+    return np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
 
 
 def _distinct(labels: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -219,16 +218,16 @@ def _distinct(labels: np.ndarray, there: np.ndarray) -> np.ndarray:
     return found.sum(0).astype(np.int64)
 
 
-def _family(part: Part, rows: pl.DataFrame, table: pl.DataFrame, seed: int, variant: str) -> MaxT:
+def _family(part: Part, grids: Mapping[str, Grid], supported: np.ndarray, seed: int, variant: str) -> MaxT:
     """Max-T over the supported cells of all relations: tails redrawn per document, jointly for all heads and relations."""
     units = sorted(part.opportunities["document"].unique().to_list())
-    blocks = [_versions(grid(rows.filter(pl.col("relation") == name), part.heads), units) for name in part.relations]
-    draws = max(len(block) for block in blocks)
-    blank = np.full((draws, *blocks[0].shape[1:]), np.nan)
-    values = np.concatenate([block if len(block) == draws else blank for block in blocks], axis=-1)
-    values[:, :, ~table["supported"].to_numpy()] = np.nan
-    if draws < 2:
-        values = np.concatenate([values, values])  # nothing was redrawn: no cell can be tested
+    blocks = [_versions(one, units) for one in grids.values()]
+    draws = max(2, *(len(block) for block in blocks))
+    values = np.full((draws, len(units), len(blocks) * len(part.heads)), np.nan)
+    for i, block in enumerate(blocks):
+        if len(block) == draws:  # else nothing passes, or nothing was redrawn
+            values[:, :, i * len(part.heads) : (i + 1) * len(part.heads)] = block
+    values[:, :, ~supported] = np.nan
     rng = np.random.default_rng(seed_of(seed, f"{part.copy}/{part.corpus}/{variant}"))
     return redraw_max_t(values, rng=rng, min_units=FEWEST_DOCUMENTS)
 
@@ -252,11 +251,7 @@ def checks(part: Part) -> pl.DataFrame:
     frames: list[pl.DataFrame] = []
     for variant, slices in CHECKED.items():
         for name in slices if part.copy == "trained" else ("free",):
-            stratum = {"at_source": "at_source", "at_target": "at_target", "far": "far"}.get(name, "other")
-            chances = part.opportunities.filter(pl.col(stratum) > 0)
-            long = cells(
-                part.documents, chances, ["excess", "index", "pass_rate"], heads=part.heads, slice=name, variant=variant
-            )
+            long = cells_of(part.documents, ["excess", "index", "pass_rate"], slice=name, variant=variant)
             frames.append(_check(long, variant, name))
     kept = [frame for frame in frames if frame.height]
     if not kept:

@@ -8,9 +8,20 @@ import polars as pl
 from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.verdict import Rule, Verdict, verdict
-from mnemoscope.studies.recall import last_layer_summary
+from mnemoscope.studies.recall import application_summary, last_layer_summary
 from mnemoscope.studies.recall.config import Config
 
+_PARTS = (
+    application_summary.FLIPS,
+    application_summary.CARRIED,
+    application_summary.LOCAL,
+    application_summary.CHANGED,
+)
+FUNCTION = Rule(  # the estimate shown is that of the second part
+    text="all of: " + "; ".join(f"({i}) {part.text}" for i, part in enumerate(_PARTS, 1)),
+    sesoi=application_summary.CARRIED.sesoi,
+    min_units=application_summary.CARRIED.min_units,
+)
 KNOWN_RANK = 10  # as in `knowledge.known`: first among the relation's answers, among the first ten of the vocabulary
 
 
@@ -20,12 +31,20 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
         return {}
     known = known_facts(tables)
     found, suppressed = last_layer_summary.summarise(tables, known)
+    applied, carried, function = application_summary.summarise(tables, config.seed)
     claims = [
         claim(
+            "C2.5 a deep MLP applies the relation to the topic that was carried",
+            carried,
+            FUNCTION,
+            "application",
+            judged=function,
+        ),
+        claim(
             "C2.7 the last layer suppresses the right answer", suppressed, last_layer_summary.SUPPRESSED, "last_layer"
-        )
+        ),
     ]
-    return {**found, "claims": pl.DataFrame(claims, schema=CLAIMS.schema)}
+    return {**found, **applied, "claims": pl.DataFrame(claims, schema=CLAIMS.schema)}
 
 
 def known_facts(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

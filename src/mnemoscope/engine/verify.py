@@ -75,4 +75,5 @@ def slow_values(
     foils = None if some.foils is None else torch.from_numpy(some.foils).to(logits.device)
     targets = torch.from_numpy(some.targets).to(logits.device)
     found = of_logits(logits, targets, foils, some.metric, n_words(lm))
-    return averaged(found.cpu().numpy()[None], some)[0], float(logits.abs().max())
+    scale = max(float(logits.abs().max()), float(found.abs().max()))  # a log probability of flat logits is log V, not 0
+    return averaged(found.cpu().numpy()[None], some)[0], scale

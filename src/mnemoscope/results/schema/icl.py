@@ -30,7 +30,9 @@ _CONTRAST = (
 _POOLED = (
     Column("tokens", pl.String, "", "pooled tokens: all of the prompt, or the relevant ones of the test item", TOKENS),
     Column("pooling", pl.String, "", "how their vectors became one", POOLINGS),
-    Column("layer", pl.Int64, "", "0 is the embedding, l the residual stream behind block l"),
+    Column(
+        "layer", pl.Int64, "", "0: embedding, l: residual stream behind block l; -1: mean over the upper half of these"
+    ),
 )
 
 
@@ -164,6 +166,17 @@ PROBES = Table(
     ),
     key=("copy", "task", "target", "labels", "tokens", "pooling", "condition", "versus", "layer"),
 )
+READINGS = Table(
+    doc="What a probe read from every prompt, on folds that left its item out (B7.3); for the links of B7.5.",
+    columns=(
+        *_PROMPT,
+        Column("target", pl.String, "", "what is read"),
+        *_POOLED,
+        Column("score", pl.Float64, "0 to 1, or squared error", "right or not; numbers: squared error"),
+        Column("margin", pl.Float64, "nats, or minus absolute error", "of the true class over the best other"),
+    ),
+    key=("copy", "task", "target", "tokens", "pooling", "layer", "condition", "item", "draw"),
+)
 RATIOS = Table(
     doc="Attention ratio per layer and head: log attention per token of the relevant sentence over the others, minus its mean "
     "when every sentence in turn is called relevant, within position.",
@@ -190,6 +203,7 @@ TABLES: dict[str, Table] = {
     "icl_items": ITEMS,
     "icl_rdms": RDMS,
     "icl_probes": PROBES,
+    "icl_readings": READINGS,
     "icl_ratios": RATIOS,
     **icl_cause.TABLES,
 }

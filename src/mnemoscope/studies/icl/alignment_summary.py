@@ -12,7 +12,9 @@ from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.icl import ALIGNMENT
 from mnemoscope.stats.rsa import Alignment, align
 from mnemoscope.stats.rsa_items import rdm_ceiling
+from mnemoscope.stats.rsa_layers import mean_over_layers
 from mnemoscope.stats.rsa_paired import before_after
+from mnemoscope.studies.icl.behaviour_summary import cells
 from mnemoscope.studies.icl.config import PRIMARY, Config
 from mnemoscope.studies.icl.design import Hypothesis
 from mnemoscope.studies.icl.frames import Pooled, nuisances
@@ -24,11 +26,15 @@ def alignment(every: tuple[Pooled, ...], config: Config) -> pl.DataFrame:
     """icl_alignment of one task's vectors, all copies."""
     rows: list[dict[str, Any]] = []
     for one in every:
+        if one.copy != "trained" and (one.tokens, one.pooling) != PRIMARY:
+            continue
         bag = layer0(every, one)
         ceilings = _ceilings(one, config)
         for hypothesis in one.task.design.hypotheses:
             rows += _under_conditions(one, hypothesis, bag, ceilings, config)
             rows += _changes(one, hypothesis, bag, config)
+            if (one.tokens, one.pooling) == PRIMARY:
+                rows += _over_layers(one, hypothesis, bag, config)
     return pl.DataFrame(rows, schema=ALIGNMENT.schema)
 
 
@@ -87,7 +93,8 @@ def _under_conditions(
     expected = one.task.expected(hypothesis)
     for condition in _conditions(one):
         control = nuisances(one, bag, [condition])
-        kinds = (("spearman", None), ("partial", control), *([("tau-a", None)] if main_pooling(one) else []))
+        shown = main_pooling(one) and condition in (one.task.design.before, one.task.design.after)
+        kinds = (("spearman", None), ("partial", control), *([("tau-a", None)] if shown else []))
         for kind, taken_out in kinds:
             found = align(
                 one.distances[condition],
@@ -122,25 +129,52 @@ def _changes(
             yield from _rows(place, found, None, "")
 
 
+def upper(n_levels: int) -> slice:
+    """The upper half of the embedding and the layers behind it: what claims average over, fixed beforehand."""
+    return slice(n_levels // 2, n_levels)
+
+
+def _over_layers(
+    one: Pooled, hypothesis: Hypothesis, bag: Mapping[str, np.ndarray], config: Config
+) -> Iterator[dict[str, Any]]:
+    """Partial alignment averaged over the upper half of the layers: under every condition, and its changes."""
+    expected = one.task.expected(hypothesis)
+    units = one.task.label(hypothesis.unit).astype(str)
+    rows = {c: one.distances[c][upper(len(one.distances[c]))] for c in _conditions(one)}
+    control = {c: nuisances(one, bag, [c]) for c in rows}
+    for condition, versus in (*((c, "") for c in rows), *_contrasts(one)):
+        found = mean_over_layers(
+            rows[condition],
+            rows[versus] if versus else None,
+            expected,
+            units,
+            rng=_rng(config, one, hypothesis.name, condition, versus, "layers"),
+            nuisances=control[condition],
+            nuisances_before=control[versus] if versus else None,
+        )
+        place = {
+            **one.place,
+            "hypothesis": hypothesis.name,
+            "kind": "partial",
+            "condition": condition,
+            "versus": versus,
+        }
+        more = dict.fromkeys(("p_maxt", "null_low", "null_high", "ceiling"), math.nan)
+        yield {**place, "layer": -1, **more, **cells(found)}
+
+
 def _rows(place: dict[str, str], found: Alignment, ceiling: list[float] | None, note: str) -> Iterator[dict[str, Any]]:
     """One row per layer."""
     tested = len(found.null) > 0 and not place["versus"]
     for layer in range(len(found.cells)):
-        cell = found.cells.at(layer)
         null = found.null[:, layer] if tested else np.full(1, math.nan)
         yield {
             **place,
             "layer": layer,
-            "estimate": cell.estimate,
-            "low": cell.low,
-            "high": cell.high,
-            "p": cell.p,
+            **cells(found.cells.at(layer)),
             "p_maxt": float(found.p[layer]),
             "null_low": float(np.quantile(null, 0.025)) if not np.isnan(null).any() else math.nan,
             "null_high": float(np.quantile(null, 0.975)) if not np.isnan(null).any() else math.nan,
             "ceiling": ceiling[layer] if ceiling else math.nan,
-            "n": cell.n,
-            "n_units": cell.n_units,
-            "method": f"{cell.method}; {note}" if note else cell.method,
-            "reason": cell.reason,
+            "method": f"{found.cells.method}; {note}" if note else found.cells.method,
         }

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 TASKS = ("lines", "passages", "simple", "persona")
 LINE_PRESETS = ("auto", "decimals", "small_integers")
 STORED = (("all", "max"), ("relevant", "max"), ("all", "mean"), ("all", "last"))  # (tokens, pooling) kept by default
-PRIMARY = ("relevant", "max")  # claims: max pooling as published, over tokens that are the same before and after
+PRIMARY = ("relevant", "max")  # similarity: max pooling as published, over tokens that are the same before and after
+READ = (("all", "last"), ("all", "max"))  # probes: the last token first, for it has no length; then as published
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,16 @@ class Config:
     def stored(self) -> tuple[tuple[str, str], ...]:
         """(tokens, pooling) whose vectors are kept: four by default, all six if thorough."""
         return (*STORED, ("relevant", "mean"), ("relevant", "last")) if self.thorough else STORED
+
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        """Of the L2 term of probes, inputs standardised; chosen by inner folds."""
+        return (1e-3, 1e-1, 1e1, 1e3) if self.thorough else (1e0, 1e2)
+
+    @property
+    def shuffles(self) -> int:
+        """Refits of a probe to labels that were shuffled among items."""
+        return 20 if self.thorough else 0
 
     @property
     def permutations(self) -> int:

@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A task: before and after are the contrast of interest, `controls` the length-matched conditions, `unit` the unit of inference.
+    """A task: before and after are the contrast of interest, `unit` is the unit of inference.
 
     conditions  all, in order;  contrasts (condition, versus) that are inferred;  numbers, classes: nuisance labels
     """

@@ -1,4 +1,4 @@
-"""From the tables that jobs wrote to arrays in one order: the prompts of a task by item and draw, under every condition. No torch."""
+"""From the tables of the jobs to arrays in one order: the prompts of a task by item and draw, under each condition. No torch."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -46,7 +46,8 @@ def measure(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame]
 def _slice(job: Job, config: Config, models: Models) -> tuple[LM, tuple[Prompt, ...]]:
     """The job's model, and its prompts (always counted on the run's own model)."""
     args = job.args
-    own = prompts(config, models(), args["task"], args["preset"])[args["first"] : args["last"]]
+    every = prompts(config, models(), args["task"], args["preset"], copy=args["copy"])
+    own = every[args["first"] : args["last"]]
     return (models("reinitialised") if args["copy"] == "reinitialised" else models()), own
 
 

@@ -14,6 +14,7 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, canonical
 from mnemoscope.studies.icl import cause, tasks
 from mnemoscope.studies.icl.config import LINE_PRESETS, TASKS, Config
+from mnemoscope.studies.icl.design import design_of
 
 COPIES = ("trained", "reinitialised")
 TRIED = 32  # prompts on which a model shows whether it can read decimals
@@ -27,10 +28,8 @@ def plan(config: Config, lm: LM) -> tuple[Job, ...]:
     jobs: list[Job] = []
     for task in names(config, lm):
         preset = line_preset(config, lm) if task == "lines" else ""
-        n = len(prompts(config, lm, task, preset))
         for copy in COPIES:
-            if copy != "trained" and not (config.data or task in CONTROL_TASKS):
-                continue
+            n = len(prompts(config, lm, task, preset, copy=copy))
             for kind in ("answers", "inside"):
                 for first in range(0, n, config.per_job):
                     args = {"kind": kind, "copy": copy, "task": task, "preset": preset}
@@ -46,15 +45,24 @@ def names(config: Config, lm: LM) -> tuple[str, ...]:
     return config.tasks if config.data is None else tuple(_users(config, lm))
 
 
-def prompts(config: Config, lm: LM, task: str, preset: str = "") -> tuple[Prompt, ...]:
-    """All prompts of a task, in the order that jobs count them; the same whenever they are asked for."""
+def prompts(config: Config, lm: LM, task: str, preset: str = "", *, copy: str = "trained") -> tuple[Prompt, ...]:
+    """All prompts of a task, in the order that jobs count them; the same whenever they are asked for.
+
+    The control copy is asked before and after only, and not at all in tasks that no claim about insides rests on.
+    """
 
     def find() -> tuple[Prompt, ...]:
         if config.data is not None:
             return _users(config, lm)[task]
         return tasks.asked(config, task, lambda text: length(lm, text), preset=preset or "decimals")
 
-    return lm.once(f"icl prompts {task} {preset} {canonical(asdict(config))}", find)
+    every = lm.once(f"icl prompts {task} {preset} {canonical(asdict(config))}", find)
+    if copy == "trained":
+        return every
+    if config.data is None and task not in CONTROL_TASKS:
+        return ()
+    design = design_of(task, [p.labels for p in every])
+    return tuple(p for p in every if p.labels["condition"] in (design.before, design.after))
 
 
 def length(lm: LM, text: str) -> int:
@@ -79,7 +87,7 @@ def _tried(config: Config, lm: LM) -> str:
 
 
 def _reads(config: Config, lm: LM, preset: str) -> bool:
-    own = [p for p in tasks.asked(config, "lines", lambda text: length(lm, text), preset=preset)]
+    own = tasks.asked(config, "lines", lambda text: length(lm, text), preset=preset)
     own = [p for p in own if p.labels["condition"] == "k8"][:: max(1, len(own) // 5 // TRIED)][:TRIED]
     said = [read(one.said) for one in answered(lm, own, candidates=False)]
     true = np.array([float(p.labels["y"]) for p in own])

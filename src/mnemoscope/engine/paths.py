@@ -163,7 +163,7 @@ def _sender_values(
     lm: LM,
     source: Batch,
     senders: Sequence[Sender],
-    spot: Int[np.ndarray, " prompt"],
+    spot: Int[np.ndarray, " source_prompt"],
     weights: Float[np.ndarray, "prompt source_prompt"],
     budget: str | int,
 ) -> list[Float[Tensor, "prompt d"]]:

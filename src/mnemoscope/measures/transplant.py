@@ -58,6 +58,7 @@ class Runs:
 class Transplanted:
     """Answers in patched runs, in nats: axes as named, places in the order of PLACES, layers 0 ..."""
 
+    sources: tuple[str, ...]
     logprob: Float[np.ndarray, "source place layer prompt"]
     margin: Float[np.ndarray, "source place layer prompt"]
     before: Mapping[str, Float[np.ndarray, " prompt"]]  # logprob, margin
@@ -68,7 +69,7 @@ def runs(
     lm: LM,
     before: Sequence[Prompt],
     after: Sequence[Prompt],
-    shuffled: Sequence[Prompt],
+    shuffled: Sequence[Prompt] | None = None,
     *,
     start: str | None = None,
     units: Sequence[str] | None = None,
@@ -88,7 +89,9 @@ def runs(
     """
     held = answers(lm, before)
     rows, lead = _ids(lm, [one.prompt for one in held])
-    behind = {SAME: _same_end(lm, after, held), SHUFFLED: _same_end(lm, shuffled, held)}
+    behind = {SAME: _same_end(lm, after, held)}
+    if shuffled is not None:
+        behind[SHUFFLED] = _same_end(lm, shuffled, held)
     longest = _from_start(lm, before, start)
     shared = np.array(
         [
@@ -104,7 +107,7 @@ def runs(
     ]
     if padded:
         rows = [_filled(lm, row, lead, width, neutral) for row in rows]
-        behind |= {s: [_filled(lm, row, lead, width, neutral) for row in behind[s]] for s in (SAME, SHUFFLED)}
+        behind |= {s: [_filled(lm, row, lead, width, neutral) for row in ids] for s, ids in behind.items()}
     kept = _fitting(lm, rows, behind, held, shared)
     partner = _partners(shared, kept, units, alike)
     sources = {
@@ -114,6 +117,7 @@ def runs(
             shared[kept],
         )
         for source in SOURCES
+        if source == OTHER or source in behind
     }
     own = [held[i] for i in kept]
     return Runs(
@@ -129,19 +133,21 @@ def runs(
 
 def transplanted(lm: LM, aligned: Runs, *, budget: str | int = "1GiB") -> Transplanted:
     """The stream behind every block, from every source, at the last token alone and at all shared tokens jointly."""
+    named = tuple(aligned.sources)
     cells = [
         (Patch(site="resid_post", layer=layer, position=place, source=number),)
-        for number in range(len(SOURCES))
+        for number in range(len(named))
         for place in PLACES
         for layer in range(lm.n_layers)
     ]
-    found = judged(lm, aligned.before, cells, sources=[aligned.sources[s] for s in SOURCES], budget=budget)
-    shape = (len(SOURCES), len(PLACES), lm.n_layers, -1)
+    found = judged(lm, aligned.before, cells, sources=[aligned.sources[s] for s in named], budget=budget)
+    shape = (len(named), len(PLACES), lm.n_layers, -1)
     logprob, margin = found.logprob.reshape(shape).copy(), found.margin.reshape(shape).copy()
     alone = np.array(aligned.kept) == np.array(aligned.partner)
     for values in (logprob, margin):
-        values[SOURCES.index(OTHER), ..., alone] = np.nan
+        values[named.index(OTHER), ..., alone] = np.nan
     return Transplanted(
+        sources=named,
         logprob=logprob,
         margin=margin,
         before={"logprob": found.plain_logprob, "margin": found.plain_margin},

@@ -65,6 +65,7 @@ class _Order:
     fresh: bool
     threads: int
     ray: str | None
+    keep: bool
     console: Console
     asked: Mapping[str, JSON]
 
@@ -84,6 +85,7 @@ def run(
     trust_remote_code: bool | None = None,
     threads: int | None = None,
     ray: str | None = None,
+    keep: bool = False,
     quiet: bool = False,
     **options: Any,
 ) -> Run:
@@ -94,6 +96,7 @@ def run(
     fresh     forget what the folder holds
     threads   for tensor arithmetic; part of the run's identity, like dtype and device
     ray       "auto" or an address: work the jobs off on a Ray cluster; same tables
+    keep      leave other revisions that were downloaded for this run in the cache (with Ray they always stay)
     options   fields of the study's Config: seed, limit, data, thorough ...; OptionError names the nearest valid one
 
     Raises JobsFailedError when everything else is done and some jobs failed: the tables hold the others (`Run(path)`),
@@ -116,6 +119,7 @@ def run(
         fresh=fresh,
         threads=threads or _threads(),
         ray=ray,
+        keep=keep,
         console=Console(stderr=True, quiet=quiet),
         asked={name: _plain(value) for name, value in asked.items()},
     )
@@ -192,7 +196,7 @@ def _worked_off(
 
         outcomes = on_ray(study, todo, config, source, order.threads, address=order.ray)
     else:
-        outcomes = here(study, todo, config, source, order.threads)
+        outcomes = here(study, todo, config, source, order.threads, keep=order.keep)
     failed: dict[str, str] = {}
     finished = len(done)
     try:

@@ -57,11 +57,16 @@ def work(study: Study, job: Job, config: Any, models: Models, threads: int) -> O
     return Outcome(job=job, started=started, seconds=time.perf_counter() - clock, tables=tables)
 
 
-def here(study: Study, jobs: Iterable[Job], config: Any, source: Source, threads: int) -> Iterator[Outcome]:
-    """Do the jobs one after the other in this process."""
-    models = source.models()
-    for job in jobs:
-        yield work(study, job, config, models, threads)
+def here(
+    study: Study, jobs: Iterable[Job], config: Any, source: Source, threads: int, *, keep: bool = True
+) -> Iterator[Outcome]:
+    """Do the jobs one after the other in this process. `keep` False: downloads go as soon as they are done with."""
+    models = source.models(keep=keep)
+    try:
+        for job in jobs:
+            yield work(study, job, config, models, threads)
+    finally:
+        models.close()
 
 
 def set_threads(threads: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -201,8 +202,11 @@ def _crossed(
     for repeat, row in enumerate(folds):
         for fold in range(n_folds):
             train, test = np.flatnonzero(row != fold), np.flatnonzero(row == fold)
-            penalty = _chosen(loss, train, items, penalties, seed=fold)
-            right, distance = judge(read(train, test, penalty), test)
+            with config_context(
+                assume_finite=True, skip_parameter_validation=True
+            ):  # checked once by the callers' fits
+                penalty = _chosen(loss, train, items, penalties, seed=fold)
+                right, distance = judge(read(train, test, penalty), test)
             score[test] += right / len(folds)
             margin[test] += distance / len(folds)
             chosen[repeat, fold] = penalty

@@ -25,7 +25,12 @@ _PROMPT = (
 )
 _CONTRAST = (
     *_PROMPT[:3],
-    Column("versus", pl.String, "", "condition that is subtracted; empty: none is"),
+    Column(
+        "versus",
+        pl.String,
+        "",
+        'condition that is subtracted; empty: none is; "..., beyond the re-initialised copy": minus its change',
+    ),
 )
 _POOLED = (
     Column("tokens", pl.String, "", "pooled tokens: all of the prompt, or the relevant ones of the test item", TOKENS),

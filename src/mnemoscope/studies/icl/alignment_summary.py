@@ -12,7 +12,7 @@ from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.icl import ALIGNMENT
 from mnemoscope.stats.rsa import Alignment, align
 from mnemoscope.stats.rsa_items import rdm_ceiling
-from mnemoscope.stats.rsa_layers import mean_over_layers
+from mnemoscope.stats.rsa_layers import layer_alignments, mean_over_layers
 from mnemoscope.stats.rsa_paired import before_after
 from mnemoscope.studies.icl.behaviour_summary import cells
 from mnemoscope.studies.icl.config import PRIMARY, Config
@@ -20,6 +20,7 @@ from mnemoscope.studies.icl.design import Hypothesis
 from mnemoscope.studies.icl.frames import Pooled, nuisances
 
 CEILING_SPLITS = 20
+BEYOND = ", beyond the re-initialised copy"
 
 
 def alignment(every: tuple[Pooled, ...], config: Config) -> pl.DataFrame:
@@ -31,10 +32,11 @@ def alignment(every: tuple[Pooled, ...], config: Config) -> pl.DataFrame:
         bag = layer0(every, one)
         ceilings = _ceilings(one, config)
         for hypothesis in one.task.design.hypotheses:
+            if hypothesis.name == "both" and not main_pooling(one):
+                continue
             rows += _under_conditions(one, hypothesis, bag, ceilings, config)
             rows += _changes(one, hypothesis, bag, config)
-            if (one.tokens, one.pooling) == PRIMARY:
-                rows += _over_layers(one, hypothesis, bag, config)
+    rows += over_layers(every, config)
     return pl.DataFrame(rows, schema=ALIGNMENT.schema)
 
 
@@ -116,7 +118,7 @@ def _changes(
     units = one.task.label(hypothesis.unit).astype(str)
     for condition, versus in _contrasts(one):
         control = nuisances(one, bag, [versus, condition])
-        for kind, taken_out in (("spearman", None), ("partial", control)):
+        for kind, taken_out in (("partial", control), *([("spearman", None)] if main_pooling(one) else [])):
             found = before_after(
                 zip(one.vectors[versus], one.vectors[condition], strict=True),
                 expected,
@@ -134,33 +136,46 @@ def upper(n_levels: int) -> slice:
     return slice(n_levels // 2, n_levels)
 
 
-def _over_layers(
+def over_layers(every: tuple[Pooled, ...], config: Config) -> Iterator[dict[str, Any]]:
+    """Rows of layer -1: partial alignment averaged over the upper half of the layers, per condition, and its changes.
+
+    A change of the model is also compared with the same change in its re-initialised copy: `versus` then names both.
+    """
+    main = {one.copy: one for one in every if (one.tokens, one.pooling) == PRIMARY}
+    for hypothesis in next(iter(main.values())).task.design.hypotheses if main else ():
+        values = {copy: _leaving_out(one, hypothesis, layer0(every, one), config) for copy, one in main.items()}
+        for copy, one in main.items():
+            mine, n = values[copy], next(iter(one.distances.values())).shape[1]
+            parts: dict[tuple[str, str], list[tuple[float, np.ndarray]]] = {
+                (c, ""): [(1.0, v)] for c, v in mine.items()
+            }
+            parts |= {(a, b): [(1.0, mine[a]), (-1.0, mine[b])] for a, b in _contrasts(one)}
+            after, before = one.task.design.after, one.task.design.before
+            if copy == "trained" and "reinitialised" in values:
+                other = values["reinitialised"]
+                parts[after, f"{before}{BEYOND}"] = [*parts[after, before], (-1.0, other[after]), (1.0, other[before])]
+            for (condition, versus), weighted in parts.items():
+                place = {**one.place, "hypothesis": hypothesis.name, "kind": "partial"}
+                place |= {"condition": condition, "versus": versus}
+                more = dict.fromkeys(("p_maxt", "null_low", "null_high", "ceiling"), math.nan)
+                yield {**place, "layer": -1, **more, **cells(mean_over_layers(weighted, n=n))}
+
+
+def _leaving_out(
     one: Pooled, hypothesis: Hypothesis, bag: Mapping[str, np.ndarray], config: Config
-) -> Iterator[dict[str, Any]]:
-    """Partial alignment averaged over the upper half of the layers: under every condition, and its changes."""
-    expected = one.task.expected(hypothesis)
+) -> dict[str, Float[np.ndarray, "left layer"]]:
+    """Alignments of the upper half of the layers under every condition, on all units and with each left out."""
     units = one.task.label(hypothesis.unit).astype(str)
-    rows = {c: one.distances[c][upper(len(one.distances[c]))] for c in _conditions(one)}
-    control = {c: nuisances(one, bag, [c]) for c in rows}
-    for condition, versus in (*((c, "") for c in rows), *_contrasts(one)):
-        found = mean_over_layers(
-            rows[condition],
-            rows[versus] if versus else None,
-            expected,
+    return {
+        c: layer_alignments(
+            one.distances[c][upper(len(one.distances[c]))],
+            one.task.expected(hypothesis),
             units,
-            rng=_rng(config, one, hypothesis.name, condition, versus, "layers"),
-            nuisances=control[condition],
-            nuisances_before=control[versus] if versus else None,
+            rng=np.random.default_rng(seed_of(config.seed, "groups of units")),
+            nuisances=nuisances(one, bag, [c]),
         )
-        place = {
-            **one.place,
-            "hypothesis": hypothesis.name,
-            "kind": "partial",
-            "condition": condition,
-            "versus": versus,
-        }
-        more = dict.fromkeys(("p_maxt", "null_low", "null_high", "ceiling"), math.nan)
-        yield {**place, "layer": -1, **more, **cells(found)}
+        for c in _conditions(one)
+    }
 
 
 def _rows(place: dict[str, str], found: Alignment, ceiling: list[float] | None, note: str) -> Iterator[dict[str, Any]]:

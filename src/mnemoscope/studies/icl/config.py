@@ -5,6 +5,7 @@ from dataclasses import dataclass
 TASKS = ("lines", "passages", "simple", "persona")
 LINE_PRESETS = ("auto", "decimals", "small_integers")
 STORED = (("all", "max"), ("relevant", "max"), ("all", "mean"), ("all", "last"))  # (tokens, pooling) kept by default
+BRIEF = ("simple", "persona")  # tasks of which only the primary vectors are kept
 PRIMARY = ("relevant", "max")  # similarity: max pooling as published, over tokens that are the same before and after
 READ = (("all", "last"), ("all", "max"))  # probes: the last token first, for it has no length; then as published
 
@@ -49,15 +50,22 @@ class Config:
         """Prompts on each of the 16 lines."""
         return 16 if self.thorough else 4
 
-    @property
-    def stored(self) -> tuple[tuple[str, str], ...]:
-        """(tokens, pooling) whose vectors are kept: four by default, all six if thorough."""
+    def stored(self, task: str) -> tuple[tuple[str, str], ...]:
+        """(tokens, pooling) whose vectors are kept: four by default, all six if thorough; one for simple and persona."""
+        if task in BRIEF and not self.thorough:
+            return (PRIMARY,)
         return (*STORED, ("relevant", "mean"), ("relevant", "last")) if self.thorough else STORED
 
     @property
-    def penalties(self) -> tuple[float, ...]:
-        """Of the L2 term of probes, inputs standardised; chosen by inner folds."""
-        return (1e-3, 1e-1, 1e1, 1e3) if self.thorough else (1e0, 1e2)
+    def folds(self) -> int:
+        """Outer folds of probes."""
+        return 5 if self.thorough else 4
+
+    def penalties(self, numeric: bool) -> tuple[float, ...]:
+        """Of the L2 term of probes of numbers or classes, inputs standardised; chosen by inner folds."""
+        if self.thorough:
+            return (1e-3, 1e-1, 1e1, 1e3)
+        return (1e1, 1e3) if numeric else (1e0, 1e2)
 
     @property
     def shuffles(self) -> int:

@@ -100,7 +100,7 @@ DESIGNS: Mapping[str, Design] = {
     "simple": replace(
         _PASSAGES,
         task="simple",
-        targets=(Target(name="activity asked", label="activity", types="format"),),
+        targets=(),
         classes=("format",),
     ),
     "persona": replace(
@@ -118,6 +118,7 @@ DESIGNS: Mapping[str, Design] = {
             ("truthful_deceitful+example", "truthful_deceitful"),
             ("deceitful+example", "deceitful"),
         ),
+        hypotheses=(_NAMES, _ACTIVITIES),
         targets=(),
     ),
 }

@@ -116,7 +116,7 @@ def _inside(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame]
     vectors: list[pl.DataFrame] = []
     attention: list[pl.DataFrame] = []
     for rows in batches(lm, own, config.batch):
-        found = inside(lm, tokenize(lm, rows), config.stored)
+        found = inside(lm, tokenize(lm, rows), config.stored(job.args["task"]))
         keys = [{"copy": job.args["copy"], **_key(p, job.args["task"])} for p in rows]
         vectors.append(_vectors(keys, found))
         attention.append(_attention(keys, found))

@@ -16,6 +16,7 @@ import polars as pl
 from mnemoscope.errors import InputError
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.icl import PROBES, READINGS
+from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.probe import (
     Reading,
@@ -28,13 +29,13 @@ from mnemoscope.stats.probe import (
     redrawn_among_candidates,
     shuffled_among_items,
 )
-from mnemoscope.studies.icl.alignment_summary import upper
+from mnemoscope.studies.icl.alignment_summary import BEYOND, upper
 from mnemoscope.studies.icl.behaviour_summary import cells
 from mnemoscope.studies.icl.config import READ, Config
 from mnemoscope.studies.icl.design import NEUTRAL, PRESENT, Target
 from mnemoscope.studies.icl.frames import Pooled
 
-FOLDS = 5
+Read = dict[str, list[Reading]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,13 +74,18 @@ def question(one: Pooled, target: Target, config: Config) -> Question:
     rng = np.random.default_rng(seed_of(config.seed, f"folds {one.task.name} {target.name}"))
     folds = grouped_folds(
         one.task.units,
-        n_folds=FOLDS,
+        n_folds=config.folds,
         rng=rng,
         labels=None if target.numeric else labels,
         repeats=3 if config.thorough else 1,
     )
     return Question(
-        target=target, labels=labels, candidates=allowed, units=one.task.units, folds=folds, penalties=config.penalties
+        target=target,
+        labels=labels,
+        candidates=allowed,
+        units=one.task.units,
+        folds=folds,
+        penalties=config.penalties(target.numeric),
     )
 
 
@@ -87,18 +93,22 @@ def probes(every: tuple[Pooled, ...], config: Config) -> tuple[pl.DataFrame, pl.
     """icl_probes and icl_readings of one task's vectors."""
     rows: list[dict[str, Any]] = []
     readings: list[pl.DataFrame] = []
+    copies: dict[tuple[str, str], tuple[Pooled, Question, Read]] = {}
     for one in every:
         if (one.tokens, one.pooling) not in READ or (one.copy != "trained" and (one.tokens, one.pooling) != READ[0]):
             continue
         for target in one.task.design.targets:
             asked = question(one, target, config)
-            found = {c: [asked.read(x) for x in one.vectors[c]] for c in _conditions(one)}
+            found: Read = {c: [asked.read(x) for x in one.vectors[c]] for c in _conditions(one)}
+            if (one.tokens, one.pooling) == READ[0]:
+                copies[one.copy, target.name] = (one, asked, found)
             rows += _scored(one, asked, found, "task", config)
             rows += _gains(one, asked, found)
             if one.copy == "trained" and (one.tokens, one.pooling) == READ[0]:
                 readings += [_readings(one, target, c, own) for c, own in found.items()]
                 rows += _controlled(one, asked, config)
                 rows += _shuffled(one, asked, found[one.task.design.after], config)
+    rows += _beyond(copies)
     return pl.DataFrame(rows, schema=PROBES.schema), pl.concat([READINGS.empty(), *readings])
 
 
@@ -123,9 +133,7 @@ def _place(one: Pooled, asked: Question, labels: str, condition: str, versus: st
     return {**one.place, "target": asked.target.name, "labels": labels, "condition": condition, "versus": versus}
 
 
-def _scored(
-    one: Pooled, asked: Question, found: Mapping[str, Sequence[Reading]], labels: str, config: Config
-) -> Iterator[dict[str, Any]]:
+def _scored(one: Pooled, asked: Question, found: Read, labels: str, config: Config) -> Iterator[dict[str, Any]]:
     for condition, readings in found.items():
         place = _place(one, asked, labels, condition, "")
         rng = np.random.default_rng(seed_of(config.seed, "probe/" + "/".join(place.values())))
@@ -143,7 +151,7 @@ def _score(reading: Reading) -> float:
     return 1 - float(reading.score.mean() / reading.base.mean())
 
 
-def _gains(one: Pooled, asked: Question, found: Mapping[str, Sequence[Reading]]) -> Iterator[dict[str, Any]]:
+def _gains(one: Pooled, asked: Question, found: Read) -> Iterator[dict[str, Any]]:
     """Paired changes: after against before, and against the neutral prefix; R2 gains are in units of the base error."""
     after = one.task.design.after
     for versus in (c for c in found if c != after):
@@ -152,6 +160,25 @@ def _gains(one: Pooled, asked: Question, found: Mapping[str, Sequence[Reading]])
             bottom = (_score(found[after][0]) - _score(found[versus][0])) if layer else 0.0
             more = {"base": float(low.base.mean()), "gain0": gain.estimate - bottom}
             yield {**_place(one, asked, "task", after, versus), "layer": layer, **cells(gain), **more}
+
+
+def _beyond(copies: Mapping[tuple[str, str], tuple[Pooled, Question, Read]]) -> Iterator[dict[str, Any]]:
+    """The change from before to after minus the same change in the re-initialised copy, on the same prompts and folds.
+
+    More points tell more about a line to any network; what was learned is what goes beyond that.
+    """
+    for (copy, name), (one, asked, found) in copies.items():
+        if copy != "trained" or ("reinitialised", name) not in copies:
+            continue
+        before, after = one.task.design.before, one.task.design.after
+        other = copies["reinitialised", name][2]
+        levels = zip(*(_levels(side[c]) for side in (found, other) for c in (after, before)), strict=True)
+        for (layer, high), (_, low), (_, copy_high), (_, copy_low) in levels:
+            change = (high.score - low.score) - (copy_high.score - copy_low.score)
+            base = float(low.base.mean())
+            gain = clustered_mean(change if low.kind == "classes" else -change / base, asked.units)
+            place = _place(one, asked, "task", after, f"{before}{BEYOND}")
+            yield {**place, "layer": layer, **cells(gain), "base": base, "gain0": math.nan}
 
 
 def _controlled(one: Pooled, asked: Question, config: Config) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from mnemoscope.results.schema.icl import RATIOS
 from mnemoscope.stats.clusters import clustered_means, codes, sums
 from mnemoscope.stats.estimate import Estimates
 from mnemoscope.stats.maxt import redraw_max_t, sign_flip_max_t
+from mnemoscope.studies.icl.alignment_summary import BEYOND
 from mnemoscope.studies.icl.behaviour_summary import cells as cells_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.frames import ORDER, Task
@@ -111,8 +112,8 @@ def attention_ratios(attention: pl.DataFrame, tasks: tuple[Task, ...], config: C
     """icl_ratios."""
     rows: list[dict[str, Any]] = []
     for task in tasks:
-        for copy in task.copies():
-            found = ratios_of(attention, task, copy)
+        design, own_copies = task.design, {copy: ratios_of(attention, task, copy) for copy in task.copies()}
+        for copy, found in own_copies.items():
             place = {"copy": copy, "task": task.name}
             for condition, own in found.items():
                 rows += _under({**place, "condition": condition, "versus": ""}, own, task, config)
@@ -120,6 +121,9 @@ def attention_ratios(attention: pl.DataFrame, tasks: tuple[Task, ...], config: C
                 if condition in found and versus in found:
                     named = {**place, "condition": condition, "versus": versus}
                     rows += _changed(named, found[condition], found[versus], task, config)
+        both = [own_copies.get(copy, {}) for copy in ("trained", "reinitialised")]
+        if all({design.before, design.after} <= set(found) for found in both):
+            rows += _beyond(task, *both)
     return pl.DataFrame(rows, schema=RATIOS.schema)
 
 
@@ -144,6 +148,17 @@ def _changed(
     means = replace(clustered_means(values, task.units), method=f"paired difference; mean; CV3 t; {test.method}")
     ratio, sink = after.ratio.mean(0) - before.ratio.mean(0), after.sink.mean(0) - before.sink.mean(0)
     yield from _rows(place, after.cells, means, test.p, test.p_single, ratio, sink)
+
+
+def _beyond(task: Task, mine: dict[str, Ratios], other: dict[str, Ratios]) -> Iterator[dict[str, Any]]:
+    """The change of the layer-averaged ratio minus the same change in the re-initialised copy, prompt by prompt."""
+    before, after = task.design.before, task.design.after
+    place = {"copy": "trained", "task": task.name, "condition": after, "versus": f"{before}{BEYOND}"}
+    change = [one[after].versions[0, :, -1:] - one[before].versions[0, :, -1:] for one in (mine, other)]
+    none = np.full(1, math.nan)
+    yield from _rows(
+        place, mine[after].cells[-1:], clustered_means(change[0] - change[1], task.units), none, none, none, none
+    )
 
 
 def _rows(

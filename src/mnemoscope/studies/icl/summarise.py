@@ -1,4 +1,4 @@
-"""What the icl study infers, part by part: behaviour, similarity, probes, attention; then the causal part, then the claims. No torch."""
+"""What the icl study infers: behaviour, similarity, probes, attention; then the causal part, then the claims. No torch."""
 
 from collections.abc import Mapping
 

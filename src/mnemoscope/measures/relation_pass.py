@@ -138,6 +138,7 @@ class _Pushes:
     """How one layer's heads turn values into pushes on the tokens of the batch; None where the weights are no matrices.
 
     folded, size     of values as read in context, through the final norm; and the largest push of a unit value
+    circuit          the largest push of a unit input of the attention module: |OV|_F max |W_U|
     values, raw      of raw embeddings (RI-lit, RI-src): the value of each token, and pushes without any norm
     bound            the largest push that each token's embedding could have
     """
@@ -145,6 +146,7 @@ class _Pushes:
     kv: Int[Tensor, " head"]
     folded: Float[Tensor, "head d_value token"] | None = None
     size: Float[Tensor, " head"] | None = None
+    circuit: Float[Tensor, " head"] | None = None
     values: Float[Tensor, "head token d_value"] | None = None
     raw: Float[Tensor, "head d_value token"] | None = None
     bound: Float[Tensor, "head token"] | None = None
@@ -159,18 +161,36 @@ class _Pushes:
         W_O = weights.W_O(lm, layer).float()
         folded = torch.einsum("hdm,mc->hdc", W_O, maps.folded)
         size = W_O.flatten(1).norm(dim=1) * maps.folded.norm(dim=0).max()
-        if maps.embedding is None or weights.weight_reason(lm, "W_V", layer):
+        if weights.weight_reason(lm, "W_V", layer):
             return cls(kv=kv, folded=folded, size=size)
         W_V = weights.W_V(lm, layer).float()
-        widest = _frobenius(W_V[kv], W_O)[:, None] * maps.raw.norm(dim=0).max()
+        norm = _frobenius(W_V[kv], W_O)
+        circuit = norm * maps.folded.norm(dim=0).max()
+        if maps.embedding is None:
+            return cls(kv=kv, folded=folded, size=size, circuit=circuit)
+        widest = norm[:, None] * maps.raw.norm(dim=0).max()
         return cls(
             kv=kv,
             folded=folded,
             size=size,
+            circuit=circuit,
             values=torch.einsum("em,kmd->ked", maps.embedding, W_V)[kv],
             raw=torch.einsum("hdm,mc->hdc", W_O, maps.raw),
             bound=widest * maps.embedding.norm(dim=1)[None],
         )
+
+    def largest(
+        self, vectors: Float[Tensor, "at head d_value"], inputs: Float[Tensor, " pos"] | None, at: Tensor | None
+    ) -> Float[Tensor, "head at"]:
+        """The largest push that inputs of that size could have: at the given positions, or anywhere (a head's output mixes them).
+
+        Without the weights or the inputs, the largest push of the vectors themselves; a head that reads nothing is then not seen.
+        """
+        assert self.size is not None
+        if self.circuit is None or inputs is None:
+            return self.size[:, None] * vectors.norm(dim=-1).T
+        sizes = inputs.max().expand(len(vectors)) if at is None else inputs[at]
+        return self.circuit[:, None] * sizes[None]
 
 
 def _shares(
@@ -192,10 +212,10 @@ def _shares(
     distinct, of = sources.unique(return_inverse=True)
     values = kept.values[distinct][:, pushes.kv]
     ctx = torch.einsum("shd,hdc->hsc", values, folded)[:, of] * down[rows][None, :, None]
-    size = pushes.size[:, None] * values.norm(dim=-1).T[:, of]
+    size = pushes.largest(values, kept.size, distinct)[:, of]
     found["ctx_src"] = shares(ctx, size * down[rows][None], seen[rows], pairs)
     out = torch.einsum("rhd,hdc->hrc", kept.outputs, folded) * down[None, :, None]
-    size = pushes.size[:, None] * kept.outputs.norm(dim=-1).T * down[None]
+    size = pushes.largest(kept.outputs, kept.size, None) * down[None]
     found["out"] = shares(out, size, seen, view.asked)
     return found, shares(out, size, seen, view.backward)
 

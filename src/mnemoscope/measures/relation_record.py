@@ -6,6 +6,7 @@ head words and tails, the values at both, and the head outputs at attending posi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,16 +18,22 @@ from mnemoscope.measures.relation_index import Gate, gate
 from mnemoscope.model.batch import batch_of_ids
 from mnemoscope.model.head import final_norm
 from mnemoscope.model.lm import LM
+from mnemoscope.model.seams import module_seam
 
 SINK = 0.3  # a token that receives more than this share of attention on other texts is a sink
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kept:
-    """One layer of one text. forward: gates at the head word; backward: at the tail (the reverse direction)."""
+    """One layer of one text.
+
+    forward, backward   gates at the head word, and at the tail (the reverse direction)
+    size                norm of the attention module's input at every position; None where it was not seen
+    """
 
     forward: Gate
     backward: Gate
+    size: Float[Tensor, " pos"] | None
     values: Float[Tensor, "pos kv_head d_value"]
     outputs: Float[Tensor, "row head d_value"]
 
@@ -44,21 +51,35 @@ def recorded(lm: LM, ids: Sequence[Int[Tensor, " _"]], events: Sequence[Events])
     batch = batch_of_ids(lm, [tuple(one.tolist()) for one in ids])
     layers: dict[int, tuple[Kept, ...]] = {}
     final: list[Tensor] = []
+    sizes: dict[int, Float[Tensor, "text pos"]] = {}
     norm = final_norm(lm)  # discovered by running the model: before recording
 
     def each(layer: int, found: Mapping[str, Tensor]) -> None:
         if "pattern" in found:
-            layers[layer] = _layer(found, ids, events)
+            layers[layer] = _layer(found, ids, events, sizes.get(layer))
         if "resid_post" in found:
             final.append(found["resid_post"])
 
+    def entering(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        given = (x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+        stream = next((x for x in given if x.ndim == 3 and tuple(x.shape) == (*batch.ids.shape, lm.d_model)), None)
+        if stream is not None:
+            sizes[int(name)] = stream.float().norm(dim=-1)
+
     wants = {**wanted(lm, ("pattern", "v", "z"), None), "resid_post": (lm.n_layers - 1,)}
     columns = torch.arange(batch.ids.shape[1], device=lm.device).expand(len(batch), -1)
-    record(lm, batch, wants, columns, each)
+    modules = {str(i): module for i, module in enumerate(lm.attentions) if module is not None}
+    with module_seam(modules, before=entering):
+        record(lm, batch, wants, columns, each)
     return Recorded(layers=layers, scale=None if norm is None else norm.scale(final[0])[..., 0])
 
 
-def _layer(found: Mapping[str, Tensor], ids: Sequence[Int[Tensor, " _"]], events: Sequence[Events]) -> tuple[Kept, ...]:
+def _layer(
+    found: Mapping[str, Tensor],
+    ids: Sequence[Int[Tensor, " _"]],
+    events: Sequence[Events],
+    size: Float[Tensor, "text pos"] | None,
+) -> tuple[Kept, ...]:
     pattern = found["pattern"]  # batch query head key
     asleep = sinks(pattern, ids)
     kept: list[Kept] = []
@@ -71,6 +92,7 @@ def _layer(found: Mapping[str, Tensor], ids: Sequence[Int[Tensor, " _"]], events
             Kept(
                 forward=gate(rows, seen, sink, row, event.source),
                 backward=gate(rows, seen, sink, row, event.target),
+                size=None if size is None else size[b, :n],
                 values=found["v"][b, :n].float(),
                 outputs=found["z"][b, queries].float(),
             )

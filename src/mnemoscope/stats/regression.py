@@ -99,6 +99,39 @@ def regress(
     )
 
 
+def held_out(
+    output: Real[np.ndarray, "prompt d"],
+    parts: Real[np.ndarray, "component prompt d"],
+    units: Shaped[np.ndarray, " prompt"],
+    *,
+    rng: np.random.Generator,
+    penalties: tuple[float, ...] = (0.0,),
+    n_folds: int = 5,
+) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
+    """Per unit (topic, template; in sorted order) that the fit has not seen: squared error of the fit, and of the training mean.
+
+    R2 over any set of units is 1 - sum of the first / sum of the second. With several penalties one is chosen inside every
+    training set. Fewer than 3 units: refused.
+    """
+    matched("held-out errors", output=len(output), parts=parts.shape[1], units=len(units))
+    code, n = codes(units)
+    if n < 3:
+        raise InputError("held-out errors need at least 3 units", found=str(n))
+    folds = np.empty(n, np.int64)
+    folds[rng.permutation(n)] = np.arange(n) % min(n_folds, n)
+    return _held_out(_moments(np.asarray(output, float), np.asarray(parts, float), code, n), folds, penalties)
+
+
+def least_squares(
+    output: Real[np.ndarray, "prompt d"], parts: Real[np.ndarray, "component prompt d"]
+) -> tuple[Float[np.ndarray, " component"], Float[np.ndarray, " d"]]:
+    """w and b of the plain fit m = sum w a + b, without inference. Collinear regressors share their weight, dead ones get 0."""
+    sums = _moments(np.asarray(output, float), np.asarray(parts, float), np.zeros(len(output), np.int64), 1)
+    design = _centred(sums, np.ones(1))
+    w = _weights(design, 0.0)
+    return w, design.m - w @ design.a
+
+
 @dataclass(frozen=True, kw_only=True)
 class Centred:
     """A weighted sample of topics, centred: means a [component d], m [d], gram, cross moments, rms, and rows = N d."""

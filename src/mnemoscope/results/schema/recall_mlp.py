@@ -1,27 +1,30 @@
-"""Tables of the recall study from the movers on: the MLP, function application, the last layer, mitigation (P2.3-2.8, B6.5-8).
+"""Tables of the recall study about MLPs and function application (methods.md P2.3, P2.4, B6.5, B6.6).
 
-First what jobs write, then what `summarise` infers. Columns that all tables share are as in `recall.py`. Fits that need whole
-vectors of the stream are made where the vectors are, in the jobs; what they leave here is per topic or prompt, so that
-intervals still come from topics.
+First what jobs write, then what `summarise` infers. Columns that all tables share are as in `recall.py`; the last layer has its
+own file. Fits that need whole vectors of the stream are made where the vectors are, in the jobs; what they leave here is per
+topic or prompt, so that intervals still come from topics.
 """
 
 import polars as pl
 
+from mnemoscope.results.schema import recall_last
 from mnemoscope.results.schema.table import Column, Table
 
 COPIES = ("trained", "reinitialised")
-CONDITIONS = ("all", "known", "top_before", "top_after")
-QUANTITIES = ("drop", "dilution", "write", "probability")
-SIDES = ("facts", "neutral", "difference")
 EXCHANGES = ("none", "movers", "bystanders", "all_last", "all_positions", "other_relation", "other_relation_all")
 TOPS = ("own", "partner", "attribute", "else")
 RUNS = ("plain", "exchanged")
+SCOPES = ("pooled", "within")
+SPACES = ("answers", "full")
+MODELS = ("ols", "ridge", "shuffled", "random", "jacobian")
+SPLITS = ("topics", "templates")
+INTERCEPTS = ("within", "mean", "pooled")
+REPLACEMENTS = ("fit", "intercept", "no_movers", "mean")
 
 _COPY = Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES)
 _RELATION = Column("relation", pl.String, "", "name of the relation")
 _TOPIC = Column("topic", pl.String, "", "what is asked about: the unit of independence")
 _TEMPLATE = Column("template", pl.Int64, "", "number of the template, see the table templates")
-_PART = Column("part", pl.String, "", "component of the last layer: L3H2, L3.mlp, L3.attn_bias ...")
 _LIMITS = (
     Column("low", pl.Float64, "as estimate", "lower end of the 95% interval"),
     Column("high", pl.Float64, "as estimate", "upper end"),
@@ -32,102 +35,185 @@ _COUNTS = (
 )
 _METHOD = Column("method", pl.String, "", "how the interval was made")
 _REASON = Column("reason", pl.String, "", "why something is nan; else empty")
-_DROP = (
-    Column("drop", pl.Float64, "logits", "centred logit before the last layer minus after it; positive: taken away"),
-    Column("dilution", pl.Float64, "logits", "what the growing stream takes: r_{L-1} W' (1/s_{L-1} - 1/s_L)"),
-    Column("write", pl.Float64, "logits", "what is written against the token: - D W' / s_L"),
-    Column("p_before", pl.Float64, "probability", "of the token by the logit lens before the last layer"),
-    Column("p_after", pl.Float64, "probability", "of the token in the end"),
-    Column("rank_before", pl.Float64, "tokens", "0 is the top; ties count half"),
-    Column("rank_after", pl.Float64, "tokens", "in the end"),
+_LAYER = Column("layer", pl.Int64, "", "0 is the first")
+_SCOPE = Column(
+    "scope", pl.String, "", "deviations from the mean over a relation's prompts (pooled), or a topic's (within)", SCOPES
 )
+_SPACE = Column(
+    "space", pl.String, "", "along the relation's answers and topics (unembedding, centred), or the full width", SPACES
+)
+_HALF = Column("half", pl.String, "", "half of the topics", ("a", "b"))
 
-LAST_LAYER_PROMPTS = Table(
-    doc="The last layer and the right answer, one row per prompt.",
-    columns=(_COPY, _RELATION, _TOPIC, _TEMPLATE, *_DROP),
-    key=("copy", "relation", "topic", "template"),
-)
-LAST_LAYER_NEUTRAL = Table(
-    doc="The control: the last layer and the token that stood on top before it, at every position of neutral texts.",
+MLP_CAUSE = Table(
+    doc="The MLP asked without what is particular about a part of its input: sums over a topic's prompts; e = their ratio.",
     columns=(
         _COPY,
-        Column("document", pl.Int64, "", "number of the text: the unit of independence"),
-        Column("position", pl.Int64, "token", "from 0"),
-        *_DROP,
+        _RELATION,
+        _TOPIC,
+        _HALF,
+        _LAYER,
+        _SCOPE,
+        _SPACE,
+        Column("part", pl.String, "", "a head, or the remainder of the MLP's input"),
+        Column("mover", pl.Boolean, "", "whether the head was chosen as mover of this relation on the other half"),
+        Column("change", pl.Float64, "squared", "sum of <m(x) - m(x - d), d>"),
+        Column("tangent", pl.Float64, "squared", "sum of <J d, d>, J at the mean input; nan in scope within"),
+        Column("size", pl.Float64, "squared", "sum of |d|^2; nan where the part does not vary or says nothing here"),
+        Column("n", pl.Int64, "prompts", "in the sums"),
     ),
-    key=("copy", "document", "position"),
+    key=("copy", "relation", "topic", "layer", "scope", "space", "part"),
 )
-LAST_LAYER_PARTS = Table(
-    doc="The write term by component, and for heads what of it comes from the prompt's first token (the sink).",
+MLP_PRODUCTS = Table(
+    doc="Cross products of the parts of an MLP's input and its output over a topic's prompts, about the relation's (or topic's) "
+    "mean. Parts that do not vary here beyond rounding are 0.",
+    columns=(
+        _COPY,
+        _RELATION,
+        _TOPIC,
+        _LAYER,
+        _SCOPE,
+        _SPACE,
+        Column("parts", pl.List(pl.String), "", "names of the parts, in order"),
+        Column("aa", pl.List(pl.Float64), "squared", "parts with parts, row by row"),
+        Column("am", pl.List(pl.Float64), "squared", "parts with the output"),
+        Column("mm", pl.Float64, "squared", "the output with itself"),
+        Column("n", pl.Int64, "prompts", "in the sums"),
+    ),
+    key=("copy", "relation", "topic", "layer", "scope", "space"),
+)
+MLP_HELD_OUT = Table(
+    doc="Squared errors on units that a fit has not seen. shuffled: outputs paired with other topics' inputs; random: regressors "
+    "replaced by random vectors of equal length; jacobian: the MLP linearised at the mean input, no fit at all.",
+    columns=(
+        _COPY,
+        _RELATION,
+        _LAYER,
+        _SCOPE,
+        _SPACE,
+        Column("split", pl.String, "", "what is left out", SPLITS),
+        Column("model", pl.String, "", "what predicts", MODELS),
+        Column("unit", pl.String, "", "the topic or template left out"),
+        Column("error", pl.Float64, "squared", "of the prediction"),
+        Column("base", pl.Float64, "squared", "of the training mean: the intercept alone"),
+    ),
+    key=("copy", "relation", "layer", "scope", "space", "split", "model", "unit"),
+)
+INTERCEPT_TOPICS = Table(
+    doc="What an intercept says, read by the unembedding: within (of a topic, weights from other topics), mean (the topic's plain "
+    "mean output, which the gain is counted from), pooled (one for the relation).",
+    columns=(
+        _COPY,
+        _RELATION,
+        _TOPIC,
+        _LAYER,
+        Column("intercept", pl.String, "", "which", INTERCEPTS),
+        Column(
+            "margin", pl.Float64, "logits", "push on the answer minus the mean push on the relation's other answers"
+        ),
+        Column("group", pl.Float64, "logits", "mean push on the relation's answers minus the vocabulary mean"),
+        Column("place", pl.Float64, "answers", "of the answer among the relation's answers, 0 is the top"),
+        Column("rank", pl.Float64, "tokens", "of the answer in the vocabulary"),
+    ),
+    key=("copy", "relation", "topic", "layer", "intercept"),
+)
+REPLACEMENT_PROMPTS = Table(
+    doc="The MLP's output at the last position replaced by a linear fit made on the other half of the topics, and what is left "
+    "of the answer.",
     columns=(
         _COPY,
         _RELATION,
         _TOPIC,
         _TEMPLATE,
-        _PART,
-        Column("write", pl.Float64, "logits", "the component's share of the write term; positive: against the answer"),
-        Column(
-            "sink_write", pl.Float64, "logits", "the part of it that the head brings from the first token; else nan"
-        ),
-        Column("sink_mass", pl.Float64, "attention", "from the last position to the first token; nan for other parts"),
-        Column("sink_size", pl.Float64, "stream", "length of what the head brings from the first token"),
-        Column("rest_size", pl.Float64, "stream", "length of what it brings from elsewhere"),
+        _LAYER,
+        Column("replacement", pl.String, "", "what stands in the MLP's place", REPLACEMENTS),
+        Column("answer", pl.Float64, "logits", "change of the answer's centred logit"),
+        Column("asked_topic", pl.Float64, "logits", "change of the topic's centred logit"),
+        Column("base", pl.Float64, "logits", "the answer's centred logit without replacement"),
+        Column("right", pl.Float64, "", "1 if the answer is on top of the relation's answers"),
+        Column("right_before", pl.Float64, "", "the same without replacement"),
     ),
-    key=("copy", "relation", "topic", "template", "part"),
+    key=("copy", "relation", "topic", "template", "layer", "replacement"),
 )
-FREQUENCY_SLOPES = Table(
-    doc="Does a component of the last layer push frequent tokens? Rank correlation over the vocabulary, one row per relation.",
+MLP_WEIGHTS = Table(
+    doc="How an MLP weighs what heads bring: behind the layer a head counts 1 + w. The verdict follows the causal weight "
+    "(estimate), regression describes (B6.5): erase below -.25, amplify above .25, keep between.",
     columns=(
         _COPY,
-        _RELATION,
-        _PART,
-        Column(
-            "slope",
-            pl.Float64,
-            "rank correlation",
-            "of the mean push on every token with its log count; tokens counted",
-        ),
-        Column("n", pl.Int64, "tokens", "tokens with a count above 0"),
-    ),
-    key=("copy", "relation", "part"),
-)
-LAST_LAYER = Table(
-    doc="Is the right answer suppressed in the last layer, and more than anything that stood on top would be? "
-    "Conditions: all facts; those known on other templates; those whose answer stood on top before the last layer, or after it "
-    "(selecting on either makes a difference out of noise, so both stand beside each other). Neutral: the top token at positions "
-    "of neutral texts, matched on its probability before the last layer.",
-    columns=(
-        _COPY,
-        Column("condition", pl.String, "", "which facts", CONDITIONS),
-        Column("quantity", pl.String, "", "probability: p before minus p after", QUANTITIES),
-        Column("side", pl.String, "", "facts, their matched control, or facts minus control", SIDES),
-        Column("estimate", pl.Float64, "logits (probability)", "mean over prompts"),
+        _LAYER,
+        _SCOPE,
+        _SPACE,
+        Column("part", pl.String, "", "a head, or the remainder of the MLP's input"),
+        Column("mover", pl.Boolean, "", "whether it is a mover of some relation"),
+        Column("estimate", pl.Float64, "output per input", "causal weight e"),
         *_LIMITS,
-        Column("p", pl.Float64, "", "of the mean being 0"),
+        Column("verdict", pl.String, "", "of the interval of e"),
+        Column(
+            "ols", pl.Float64, "output per input", "least-squares weight, over all relations, each about its own mean"
+        ),
+        Column("ols_low", pl.Float64, "output per input", "lower end of its 95% interval"),
+        Column("ols_high", pl.Float64, "output per input", "upper end"),
+        Column("ridge", pl.Float64, "output per input", "ridge weight, penalty by grouped cross-validation"),
+        Column("ridge_low", pl.Float64, "output per input", "lower end of its 95% interval"),
+        Column("ridge_high", pl.Float64, "output per input", "upper end"),
+        Column(
+            "jacobian", pl.Float64, "output per input", "weight by the Jacobian at the mean input; nan in scope within"
+        ),
+        Column("vif", pl.Float64, "", "variance inflation of the regressor; inf: collinear"),
         *_COUNTS,
         _METHOD,
         _REASON,
     ),
-    key=("copy", "condition", "quantity", "side"),
+    key=("copy", "layer", "scope", "space", "part"),
 )
-LAST_LAYER_COMPONENTS = Table(
-    doc="Who writes against the answer: components of the last layer, over all facts.",
+MLP_FITS = Table(
+    doc="How far a weighted sum of heads predicts an MLP's output on topics (templates) it has not seen; the intercept alone is 0.",
     columns=(
         _COPY,
-        _PART,
-        Column("estimate", pl.Float64, "logits", "mean write; positive: against the answer"),
+        _LAYER,
+        _SCOPE,
+        _SPACE,
+        Column("split", pl.String, "", "what is left out", SPLITS),
+        Column("model", pl.String, "", "what predicts", MODELS),
+        Column("estimate", pl.Float64, "R2", "1 - squared error / squared error of the training mean; can be negative"),
         *_LIMITS,
-        Column(
-            "sink_write", pl.Float64, "logits", "mean write of what comes from the first token; nan for other parts"
-        ),
-        Column("sink_mass", pl.Float64, "attention", "mean attention on the first token; nan for other parts"),
-        Column("sink_share", pl.Float64, "share", "of the head's output length, what comes from the first token"),
-        Column("slope", pl.Float64, "rank correlation", "frequency slope, mean over relations"),
+        Column("condition", pl.Float64, "", "condition number of the scaled design; inf: collinear"),
+        Column("penalty", pl.Float64, "variance", "of the pooled ridge fit"),
         *_COUNTS,
         _METHOD,
         _REASON,
     ),
-    key=("copy", "part"),
+    key=("copy", "layer", "scope", "space", "split", "model"),
+)
+MLP_INTERCEPTS = Table(
+    doc="Where the intercept points. gain: within-topic intercept minus the plain mean output; only that counts (B6.5).",
+    columns=(
+        _COPY,
+        _LAYER,
+        Column("intercept", pl.String, "", "which; gain: within minus mean", (*INTERCEPTS, "gain")),
+        Column("quantity", pl.String, "", "margin, group, place, rank: see intercept_topics"),
+        Column("estimate", pl.Float64, "logits (place, rank: tokens)", "mean over topics"),
+        *_LIMITS,
+        *_COUNTS,
+        _METHOD,
+        _REASON,
+    ),
+    key=("copy", "layer", "intercept", "quantity"),
+)
+MLP_REPLACEMENTS = Table(
+    doc="What the answer loses when an MLP's output is replaced by its linear fit, by the intercept alone, by the fit without the "
+    "movers' terms, or by the mean output.",
+    columns=(
+        _COPY,
+        _LAYER,
+        Column("replacement", pl.String, "", "what stands in the MLP's place", REPLACEMENTS),
+        Column("quantity", pl.String, "", "answer, asked_topic (change of centred logit), right (change of accuracy)"),
+        Column("estimate", pl.Float64, "logits (right: share)", "mean over prompts"),
+        *_LIMITS,
+        *_COUNTS,
+        _METHOD,
+        _REASON,
+    ),
+    key=("copy", "layer", "replacement", "quantity"),
 )
 
 EXCHANGE_PROMPTS = Table(
@@ -205,14 +291,18 @@ ANSWER_TERMS = Table(
 )
 
 TABLES: dict[str, Table] = {
+    "mlp_cause": MLP_CAUSE,
+    "mlp_products": MLP_PRODUCTS,
+    "mlp_held_out": MLP_HELD_OUT,
+    "intercept_topics": INTERCEPT_TOPICS,
+    "replacement_prompts": REPLACEMENT_PROMPTS,
+    "mlp_weights": MLP_WEIGHTS,
+    "mlp_fits": MLP_FITS,
+    "mlp_intercepts": MLP_INTERCEPTS,
+    "mlp_replacements": MLP_REPLACEMENTS,
     "exchange_prompts": EXCHANGE_PROMPTS,
     "answer_layers": ANSWER_LAYERS,
     "application": APPLICATION,
     "answer_terms": ANSWER_TERMS,
-    "last_layer_prompts": LAST_LAYER_PROMPTS,
-    "last_layer_neutral": LAST_LAYER_NEUTRAL,
-    "last_layer_parts": LAST_LAYER_PARTS,
-    "frequency_slopes": FREQUENCY_SLOPES,
-    "last_layer": LAST_LAYER,
-    "last_layer_components": LAST_LAYER_COMPONENTS,
+    **recall_last.TABLES,
 }

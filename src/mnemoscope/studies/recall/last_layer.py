@@ -14,7 +14,7 @@ from mnemoscope.model.batch import Batch, tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.recall import LEFT_OUT
-from mnemoscope.results.schema.recall_mlp import (
+from mnemoscope.results.schema.recall_last import (
     COPIES,
     FREQUENCY_SLOPES,
     LAST_LAYER_NEUTRAL,

@@ -8,7 +8,7 @@ import polars as pl
 from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.verdict import Rule, Verdict, verdict
-from mnemoscope.studies.recall import application_summary, last_layer_summary
+from mnemoscope.studies.recall import activation_summary, application_summary, last_layer_summary
 from mnemoscope.studies.recall.config import Config
 
 _PARTS = (
@@ -16,6 +16,11 @@ _PARTS = (
     application_summary.CARRIED,
     application_summary.LOCAL,
     application_summary.CHANGED,
+)
+REWEIGHTS = Rule(  # the estimate shown is that of the first part
+    text=f"(1) {activation_summary.REWEIGHTS.text}; and (2) {activation_summary.NOT_ERASED.text}",
+    sesoi=activation_summary.REWEIGHTS.sesoi,
+    min_units=activation_summary.REWEIGHTS.min_units,
 )
 FUNCTION = Rule(  # the estimate shown is that of the second part
     text="all of: " + "; ".join(f"({i}) {part.text}" for i, part in enumerate(_PARTS, 1)),
@@ -31,8 +36,13 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
         return {}
     known = known_facts(tables)
     found, suppressed = last_layer_summary.summarise(tables, known)
+    weighed, (contrast, reweights), gain = activation_summary.summarise(tables, config.seed)
     applied, carried, function = application_summary.summarise(tables, config.seed)
     claims = [
+        claim(
+            "C2.3 the MLP weighs heads: movers stay, others go", contrast, REWEIGHTS, "mlp_weights", judged=reweights
+        ),
+        claim("C2.4 the intercept points to the answer", gain, activation_summary.POINTS, "mlp_intercepts"),
         claim(
             "C2.5 a deep MLP applies the relation to the topic that was carried",
             carried,
@@ -44,7 +54,7 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
             "C2.7 the last layer suppresses the right answer", suppressed, last_layer_summary.SUPPRESSED, "last_layer"
         ),
     ]
-    return {**found, **applied, "claims": pl.DataFrame(claims, schema=CLAIMS.schema)}
+    return {**found, **weighed, **applied, "claims": pl.DataFrame(claims, schema=CLAIMS.schema)}
 
 
 def known_facts(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

@@ -1,0 +1,136 @@
+"""Tables of the recall study about the last layer and what can be done about it (methods.md P2.5, B6.7, B6.8).
+
+First what jobs write, then what `summarise` infers. Columns that all tables share are as in `recall.py`.
+"""
+
+import polars as pl
+
+from mnemoscope.results.schema.table import Column, Table
+
+COPIES = ("trained", "reinitialised")
+CONDITIONS = ("all", "known", "top_before", "top_after")
+QUANTITIES = ("drop", "dilution", "write", "probability")
+SIDES = ("facts", "neutral", "difference")
+
+_COPY = Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES)
+_RELATION = Column("relation", pl.String, "", "name of the relation")
+_TOPIC = Column("topic", pl.String, "", "what is asked about: the unit of independence")
+_TEMPLATE = Column("template", pl.Int64, "", "number of the template, see the table templates")
+_LIMITS = (
+    Column("low", pl.Float64, "as estimate", "lower end of the 95% interval"),
+    Column("high", pl.Float64, "as estimate", "upper end"),
+)
+_COUNTS = (
+    Column("n", pl.Int64, "observations", "observations behind the estimate"),
+    Column("n_units", pl.Int64, "units", "independent units (topics, unless method says otherwise)"),
+)
+_METHOD = Column("method", pl.String, "", "how the interval was made")
+_REASON = Column("reason", pl.String, "", "why something is nan; else empty")
+_PART = Column("part", pl.String, "", "component of the last layer: L3H2, L3.mlp, L3.attn_bias ...")
+_DROP = (
+    Column("drop", pl.Float64, "logits", "centred logit before the last layer minus after it; positive: taken away"),
+    Column("dilution", pl.Float64, "logits", "what the growing stream takes: r_{L-1} W' (1/s_{L-1} - 1/s_L)"),
+    Column("write", pl.Float64, "logits", "what is written against the token: - D W' / s_L"),
+    Column("p_before", pl.Float64, "probability", "of the token by the logit lens before the last layer"),
+    Column("p_after", pl.Float64, "probability", "of the token in the end"),
+    Column("rank_before", pl.Float64, "tokens", "0 is the top; ties count half"),
+    Column("rank_after", pl.Float64, "tokens", "in the end"),
+)
+
+LAST_LAYER_PROMPTS = Table(
+    doc="The last layer and the right answer, one row per prompt.",
+    columns=(_COPY, _RELATION, _TOPIC, _TEMPLATE, *_DROP),
+    key=("copy", "relation", "topic", "template"),
+)
+LAST_LAYER_NEUTRAL = Table(
+    doc="The control: the last layer and the token that stood on top before it, at every position of neutral texts.",
+    columns=(
+        _COPY,
+        Column("document", pl.Int64, "", "number of the text: the unit of independence"),
+        Column("position", pl.Int64, "token", "from 0"),
+        *_DROP,
+    ),
+    key=("copy", "document", "position"),
+)
+LAST_LAYER_PARTS = Table(
+    doc="The write term by component, and for heads what of it comes from the prompt's first token (the sink).",
+    columns=(
+        _COPY,
+        _RELATION,
+        _TOPIC,
+        _TEMPLATE,
+        _PART,
+        Column("write", pl.Float64, "logits", "the component's share of the write term; positive: against the answer"),
+        Column(
+            "sink_write", pl.Float64, "logits", "the part of it that the head brings from the first token; else nan"
+        ),
+        Column("sink_mass", pl.Float64, "attention", "from the last position to the first token; nan for other parts"),
+        Column("sink_size", pl.Float64, "stream", "length of what the head brings from the first token"),
+        Column("rest_size", pl.Float64, "stream", "length of what it brings from elsewhere"),
+    ),
+    key=("copy", "relation", "topic", "template", "part"),
+)
+FREQUENCY_SLOPES = Table(
+    doc="Does a component of the last layer push frequent tokens? Rank correlation over the vocabulary, one row per relation.",
+    columns=(
+        _COPY,
+        _RELATION,
+        _PART,
+        Column(
+            "slope",
+            pl.Float64,
+            "rank correlation",
+            "of the mean push on every token with its log count; tokens counted",
+        ),
+        Column("n", pl.Int64, "tokens", "tokens with a count above 0"),
+    ),
+    key=("copy", "relation", "part"),
+)
+LAST_LAYER = Table(
+    doc="Is the right answer suppressed in the last layer, and more than anything that stood on top would be? "
+    "Conditions: all facts; those known on other templates; those whose answer stood on top before the last layer, or after it "
+    "(selecting on either makes a difference out of noise, so both stand beside each other). Neutral: the top token at positions "
+    "of neutral texts, matched on its probability before the last layer.",
+    columns=(
+        _COPY,
+        Column("condition", pl.String, "", "which facts", CONDITIONS),
+        Column("quantity", pl.String, "", "probability: p before minus p after", QUANTITIES),
+        Column("side", pl.String, "", "facts, their matched control, or facts minus control", SIDES),
+        Column("estimate", pl.Float64, "logits (probability)", "mean over prompts"),
+        *_LIMITS,
+        Column("p", pl.Float64, "", "of the mean being 0"),
+        *_COUNTS,
+        _METHOD,
+        _REASON,
+    ),
+    key=("copy", "condition", "quantity", "side"),
+)
+LAST_LAYER_COMPONENTS = Table(
+    doc="Who writes against the answer: components of the last layer, over all facts.",
+    columns=(
+        _COPY,
+        _PART,
+        Column("estimate", pl.Float64, "logits", "mean write; positive: against the answer"),
+        *_LIMITS,
+        Column(
+            "sink_write", pl.Float64, "logits", "mean write of what comes from the first token; nan for other parts"
+        ),
+        Column("sink_mass", pl.Float64, "attention", "mean attention on the first token; nan for other parts"),
+        Column("sink_share", pl.Float64, "share", "of the head's output length, what comes from the first token"),
+        Column("slope", pl.Float64, "rank correlation", "frequency slope, mean over relations"),
+        *_COUNTS,
+        _METHOD,
+        _REASON,
+    ),
+    key=("copy", "part"),
+)
+
+
+TABLES: dict[str, Table] = {
+    "last_layer_prompts": LAST_LAYER_PROMPTS,
+    "last_layer_neutral": LAST_LAYER_NEUTRAL,
+    "last_layer_parts": LAST_LAYER_PARTS,
+    "frequency_slopes": FREQUENCY_SLOPES,
+    "last_layer": LAST_LAYER,
+    "last_layer_components": LAST_LAYER_COMPONENTS,
+}

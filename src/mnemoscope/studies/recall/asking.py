@@ -110,33 +110,70 @@ def other(half: str) -> str:
 
 
 def asks(
-    lm: LM, one: Asked, template: int, *, shots: int = 0, seed: int = 0, topics: Sequence[str] | None = None
+    lm: LM,
+    one: Asked,
+    template: int,
+    *,
+    shots: int = 0,
+    seed: int = 0,
+    topics: Sequence[str] | None = None,
+    left: list[LeftOut] | None = None,
 ) -> tuple[Ask, ...]:
     """The drawn facts of a relation (or those of some topics) in one frame, behind `shots` demonstrations.
 
-    Demonstrations show neither the topic nor its partner. Raises DataError listing every fact that cannot be asked so.
+    Demonstrations show neither the topic nor its partner. A fact that cannot be asked so (behind demonstrations that are too
+    long) is added to `left`; without such a list, DataError names every one.
     """
     wanted = [fact for fact in one.facts if topics is None or fact.topic in topics]
-    return _all_or_none(one, [_ask(lm, one, fact, template, _shots(one, fact, shots, seed)) for fact in wanted], shots)
+    found = [_behind(lm, one, fact, template, _drawn(one, fact, shots, seed)) for fact in wanted]
+    kept = _sorted_out(one, found, f"not asked with {shots} demonstrations", left)
+    return tuple(case for i in kept if isinstance(case := found[i], Ask))
 
 
 def exchanges(
-    lm: LM, one: Asked, template: int, *, shots: int = 0, seed: int = 0, topics: Sequence[str] | None = None
+    lm: LM,
+    one: Asked,
+    template: int,
+    *,
+    shots: int = 0,
+    seed: int = 0,
+    topics: Sequence[str] | None = None,
+    left: list[LeftOut] | None = None,
 ) -> tuple[tuple[Ask, ...], tuple[Ask, ...]]:
     """Base prompts of topics that have a partner, and their partners' prompts behind the same demonstrations."""
     wanted = [f for f in one.facts if f.topic in one.partner and (topics is None or f.topic in topics)]
-    drawn = [_shots(one, fact, shots, seed) for fact in wanted]
-    base = [_ask(lm, one, fact, template, shown) for fact, shown in zip(wanted, drawn, strict=True)]
+    drawn = [_drawn(one, fact, shots, seed) for fact in wanted]
+    base = [_behind(lm, one, fact, template, shown) for fact, shown in zip(wanted, drawn, strict=True)]
     partners = [one.fact(one.partner[fact.topic]) for fact in wanted]
-    source = [_ask(lm, one, fact, template, shown) for fact, shown in zip(partners, drawn, strict=True)]
-    return _all_or_none(one, base, shots), _all_or_none(one, source, shots)
+    source = [_behind(lm, one, fact, template, shown) for fact, shown in zip(partners, drawn, strict=True)]
+    either = [mine if isinstance(mine, str) else other for mine, other in zip(base, source, strict=True)]
+    kept = _sorted_out(one, either, f"not exchanged with {shots} demonstrations", left)
+    return (
+        tuple(case for i in kept if isinstance(case := base[i], Ask)),
+        tuple(case for i in kept if isinstance(case := source[i], Ask)),
+    )
 
 
-def _all_or_none(one: Asked, found: Sequence[Ask | str], shots: int) -> tuple[Ask, ...]:
+def _behind(lm: LM, one: Asked, fact: Fact, template: int, shown: tuple[Fact, ...] | str) -> Ask | str:
+    return shown if isinstance(shown, str) else _ask(lm, one, fact, template, shown)
+
+
+def _sorted_out(one: Asked, found: Sequence[Ask | str], reason: str, left: list[LeftOut] | None) -> list[int]:
+    """Places of what can be asked; the rest is listed, or refused."""
     bad = [case for case in found if isinstance(case, str)]
-    if bad:
-        raise DataError(f"relation {one.name!r} cannot be asked with {shots} demonstrations", found=listed(bad))
-    return tuple(ask for ask in found if isinstance(ask, Ask))
+    if bad and left is None:
+        raise DataError(f"facts of relation {one.name!r} {reason}", found=listed(bad))
+    if bad and left is not None:
+        left += [LeftOut(id=one.name, reason=reason, detail=case) for case in bad]
+    return [i for i, case in enumerate(found) if isinstance(case, Ask)]
+
+
+def _drawn(one: Asked, fact: Fact, shots: int, seed: int) -> tuple[Fact, ...] | str:
+    """Demonstrations for a fact, or why there are none."""
+    try:
+        return _shots(one, fact, shots, seed)
+    except DataError as error:
+        return str(error)
 
 
 def _shots(one: Asked, fact: Fact, shots: int, seed: int) -> tuple[Fact, ...]:
@@ -249,8 +286,7 @@ def _screened(lm: LM, relation: Relation, config: Config, half: dict[str, str], 
     bare = replace(bare, shared=shared, answers=answers)
     rng = np.random.default_rng(seed_of(config.seed, f"topics {relation.name}"))
     drawn = [told[int(i)] for i in np.sort(rng.permutation(len(told))[: config.n_topics])]
-    lengths = {fact: _lengths(lm, bare, fact, left) for fact in drawn}
-    drawn = [fact for fact in drawn if lengths[fact]]
+    bare, drawn, lengths = _readable(lm, bare, drawn, left)
     if len(drawn) < 2 or len({fact.answer for fact in drawn}) < 2:
         left.append(LeftOut(id=relation.name, reason="fewer than two facts can be told apart", detail=f"{len(drawn)}"))
         return None
@@ -319,16 +355,36 @@ def _text_of(lm: LM, texts: Mapping[str, str], ids: Mapping[str, tuple[int, ...]
     return (text + gap + answer)[len(text) : end]
 
 
-def _lengths(lm: LM, bare: Asked, fact: Fact, left: list[LeftOut]) -> tuple[int, ...]:
-    """Tokens of a fact's prompt in every frame; () (and listed) where it cannot be asked in one of them."""
-    found = [_ask(lm, bare, fact, template) for template in range(len(bare.frames))]
-    bad = [case for case in found if isinstance(case, str)]
-    if bad:
-        left.append(
-            LeftOut(id=f"{bare.name} / {fact.topic}", reason="the prompt cannot be read as meant", detail=bad[0])
-        )
-        return ()
-    return tuple(ask.n_tokens for ask in found if isinstance(ask, Ask))
+def _readable(
+    lm: LM, bare: Asked, drawn: Sequence[Fact], left: list[LeftOut]
+) -> tuple[Asked, list[Fact], dict[Fact, tuple[int, ...]]]:
+    """Frames and facts that can be read as meant, and the tokens of every fact's prompt in every frame.
+
+    A frame that fails for most of the facts goes (it is too long, or merges with whatever stands in it), then every fact that
+    fails in one of the others. Both are listed.
+    """
+    found = {fact: [_ask(lm, bare, fact, template) for template in range(len(bare.frames))] for fact in drawn}
+    kept: list[int] = []
+    for template, frame in enumerate(bare.frames):
+        bad = [case for asked in found.values() if isinstance(case := asked[template], str)]
+        if 2 * len(bad) > len(drawn):
+            left.append(
+                LeftOut(id=f"{bare.name} / {frame}", reason="the template cannot be read as meant", detail=listed(bad))
+            )
+        else:
+            kept.append(template)
+    if not kept:
+        return bare, [], {}
+    lengths: dict[Fact, tuple[int, ...]] = {}
+    for fact, asked in found.items():
+        bad = [case for i in kept if isinstance(case := asked[i], str)]
+        if bad:
+            name = f"{bare.name} / {fact.topic}"
+            left.append(LeftOut(id=name, reason="the prompt cannot be read as meant", detail=listed(bad)))
+        else:
+            lengths[fact] = tuple(case.n_tokens for i in kept if isinstance(case := asked[i], Ask))
+    frames = tuple(bare.frames[i] for i in kept)
+    return replace(bare, frames=frames, measured=min(bare.measured, len(frames))), list(lengths), lengths
 
 
 def _halved(drawn: Sequence[Fact], half: dict[str, str]) -> dict[str, str]:

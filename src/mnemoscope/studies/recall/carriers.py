@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from mnemoscope.data.leftout import LeftOut
 from mnemoscope.engine.paths import Receivers, Sender, path_patch
 from mnemoscope.engine.plan import Patch
 from mnemoscope.engine.site import site_reason
@@ -20,9 +21,10 @@ from mnemoscope.engine.sweep import Sweep, sweep_cells
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.recall import EFFECT_PROMPTS, LEFT_OUT, MLP
+from mnemoscope.results.schema.recall import EFFECT_PROMPTS, MLP
 from mnemoscope.studies.recall.asking import HALVES, Ask, asks, exchanges, other
 from mnemoscope.studies.recall.config import Config
+from mnemoscope.studies.recall.knowledge import left_out
 from mnemoscope.studies.recall.rows import grid, verified, who
 from mnemoscope.studies.recall.selection import POOLED, heads_of, of_names, selected
 
@@ -34,12 +36,16 @@ def measure_interchange(job: Job, config: Config, models: Callable[..., LM]) -> 
     args = job.args
     lm = models("reinitialised") if args["copy"] == "reinitialised" else models()
     (one,) = of_names(lm, config, [args["relation"]])
+    left: list[LeftOut] = []
     pairs = [
-        exchanges(lm, one, template, shots=args["shots"], seed=config.seed)
+        exchanges(lm, one, template, shots=args["shots"], seed=config.seed, left=left)
         for template in range(min(args["n_templates"], one.measured))
     ]
     base = [ask for some, _ in pairs for ask in some]
     source = [ask for _, some in pairs for ask in some]
+    skipped = left_out(left if args["copy"] == "trained" else ())
+    if not base:
+        return {"effect_prompts": EFFECT_PROMPTS.empty(), "left_out": skipped}
     senders = senders_of(lm)
     found = sweep_cells(
         lm,
@@ -50,8 +56,9 @@ def measure_interchange(job: Job, config: Config, models: Callable[..., LM]) -> 
         metric="logit_minus_mean",
         budget=config.budget,
     )
-    frame = _rows(base, senders, found.effects, found.base, args["copy"], "interchange", "logits")
-    return {"effect_prompts": frame, "verification": verified(job.id, "interchanged rows", found.verification)}
+    frame = _rows(base, senders, found.effects, found.base[:, 0], args["copy"], "interchange", "logits")
+    proof = verified(job.id, "interchanged rows", found.verification)
+    return {"effect_prompts": frame, "verification": proof, "left_out": skipped}
 
 
 def measure_paths(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:
@@ -75,12 +82,8 @@ def measure_paths(job: Job, config: Config, models: Callable[..., LM]) -> dict[s
                     found = _paths(lm, config, some, every, receivers, into)
                     frames.append(_path_rows(lm, some, found, args["copy"], into))
     except UnsupportedError as error:
-        reason = (f"paths in {lm.name}", "path patching needs descents", str(error))
-        return {
-            "left_out": pl.DataFrame(
-                [reason] if args["copy"] == "trained" else [], schema=LEFT_OUT.schema, orient="row"
-            )
-        }
+        case = LeftOut(id=f"paths of {one.name}", reason="path patching needs descents", detail=str(error))
+        return {"left_out": left_out([case] if args["copy"] == "trained" else ())}
     return {"effect_prompts": pl.concat(frames), "verification": pl.concat(checks)}
 
 
@@ -141,19 +144,19 @@ def _receivers(lm: LM, heads: Sequence[tuple[int, int]], into: str) -> list[tupl
 
 def _path_rows(lm: LM, some: Sequence[Ask], found: Sweep, copy: str, receiver: str) -> pl.DataFrame:
     effects = np.stack([found.effects, np.full(found.effects.shape, np.nan)], axis=-1)
-    return _rows(some, senders_of(lm), effects, found.base[:, None], copy, "path", receiver)
+    return _rows(some, senders_of(lm), effects, found.base, copy, "path", receiver)
 
 
 def _rows(
     some: Sequence[Ask],
     senders: Sequence[Sender],
     effects: Float[np.ndarray, "sender prompt token"],
-    base: Float[np.ndarray, "prompt token"],
+    base: Float[np.ndarray, " prompt"],
     copy: str,
     method: str,
     receiver: str,
 ) -> pl.DataFrame:
     places = {"layer": [layer for layer, _ in senders], "head": [MLP if head is None else head for _, head in senders]}
-    prompts = {**who(some), "shots": [ask.shots for ask in some], "base": base[:, 0].tolist()}
+    prompts = {**who(some), "shots": [ask.shots for ask in some], "base": base.tolist()}
     values = {"answer": effects[:, :, 0], "partner": effects[:, :, 1]}
     return grid(EFFECT_PROMPTS, places, prompts, values, copy=copy, method=method, receiver=receiver)

@@ -7,7 +7,7 @@ the relation and among the first ten of the vocabulary. Chance of the former is 
 apart a model that merely prefers one answer to others it would never give.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mnemoscope.data.leftout import LeftOut
 from mnemoscope.engine.record import record
 from mnemoscope.engine.vocabulary import emittable, exact_rank
 from mnemoscope.model.batch import tokenize
@@ -32,12 +33,19 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
     args = job.args
     lm = models("reinitialised") if args["copy"] == "reinitialised" else models()
     every = {one.name: one for one in asked(lm, config)[0]}
+    left: list[LeftOut] = []
     frames = [
-        _rows(lm, every[name], template, args["shots"], config.seed, args["copy"])
+        _rows(lm, every[name], template, args, config.seed, left)
         for name in args["relations"]
         for template in range(len(every[name].frames))[slice(*args["templates"])]
     ]
-    return {"knowledge_prompts": pl.concat(frames)}
+    return {"knowledge_prompts": pl.concat(frames), "left_out": left_out(left if args["copy"] == "trained" else ())}
+
+
+def left_out(cases: Iterable[LeftOut]) -> pl.DataFrame:
+    """What a job left out as rows, each once. No two jobs may say the same."""
+    rows = sorted({(case.id, case.reason, case.detail) for case in cases})
+    return pl.DataFrame(rows, schema=LEFT_OUT.schema, orient="row")
 
 
 def listing(lm: LM, config: Config, chosen: Sequence[str]) -> dict[str, pl.DataFrame]:
@@ -55,10 +63,9 @@ def listing(lm: LM, config: Config, chosen: Sequence[str]) -> dict[str, pl.DataF
         for one in every
         for i, frame in enumerate(one.frames)
     ]
-    cases = sorted({(case.id, case.reason, case.detail) for case in left})
     return {
         "templates": pl.DataFrame(templates, schema=TEMPLATES.schema),
-        "left_out": pl.DataFrame(cases, schema=LEFT_OUT.schema, orient="row"),
+        "left_out": left_out(left),
     }
 
 
@@ -90,8 +97,11 @@ def known(found: dict[str, Any]) -> np.ndarray:
     return (np.asarray(found["place"]) == 0) & (np.asarray(found["rank"]) < AMONG)
 
 
-def _rows(lm: LM, one: Asked, template: int, shots: int, seed: int, copy: str) -> pl.DataFrame:
-    some = asks(lm, one, template, shots=shots, seed=seed)
+def _rows(lm: LM, one: Asked, template: int, args: Any, seed: int, left: list[LeftOut]) -> pl.DataFrame:
+    shots = args["shots"]
+    some = asks(lm, one, template, shots=shots, seed=seed, left=left)
+    if not some:
+        return KNOWLEDGE_PROMPTS.empty()
     values = standing(lm, one, some, logits_of(lm, some))
     prompts = {
         **who(some),
@@ -103,6 +113,6 @@ def _rows(lm: LM, one: Asked, template: int, shots: int, seed: int, copy: str) -
         {"shots": [shots]},
         prompts,
         {name: value[None] for name, value in values.items()},
-        copy=copy,
+        copy=args["copy"],
         n_answers=len(one.answers),
     )

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mnemoscope.data.leftout import LeftOut
 from mnemoscope.engine.component import Component
 from mnemoscope.engine.decompose import Decomposition, decompose
 from mnemoscope.engine.readout import attribute
@@ -26,9 +27,10 @@ from mnemoscope.model.batch import tokenize
 from mnemoscope.model.head import unembed
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.recall import COMPONENT_PROMPTS, LEFT_OUT, LENS_PROMPTS, MLP
+from mnemoscope.results.schema.recall import COMPONENT_PROMPTS, LENS_PROMPTS, MLP
 from mnemoscope.studies.recall.asking import Ask, Asked, asks
 from mnemoscope.studies.recall.config import Config
+from mnemoscope.studies.recall.knowledge import left_out
 from mnemoscope.studies.recall.rows import grid, who
 from mnemoscope.studies.recall.selection import heads_of, of_names, topic_attention
 
@@ -42,20 +44,22 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
     (one,) = of_names(lm, config, [args["relation"]])
     lenses: list[pl.DataFrame] = []
     parts: list[pl.DataFrame] = []
-    left: list[tuple[str, str, str]] = []
+    left: list[LeftOut] = []
     for template in range(min(args["n_templates"], one.measured)):
         some = asks(lm, one, template)
         lenses.append(_lens(lm, some, args["copy"]))
         try:
             split = decompose(lm, [ask.prompt for ask in some])
         except UnsupportedError as error:
-            left = [(f"direct attribution in {lm.name}", "the model has no additive decomposition", str(error))]
+            name = f"direct attribution of {one.name}"
+            left.append(LeftOut(id=name, reason="the model has no additive decomposition", detail=str(error)))
             split = None
         parts.append(_components(lm, one, some, split, args["copy"]))
-    found = {"lens_prompts": pl.concat(lenses), "component_prompts": pl.concat(parts)}
-    if left and args["copy"] == "trained":
-        found["left_out"] = pl.DataFrame(left, schema=LEFT_OUT.schema, orient="row")
-    return found
+    return {
+        "lens_prompts": pl.concat(lenses),
+        "component_prompts": pl.concat(parts),
+        "left_out": left_out(left if args["copy"] == "trained" else ()),
+    }
 
 
 @torch.no_grad()

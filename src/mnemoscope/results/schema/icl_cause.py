@@ -89,6 +89,8 @@ RECOVERY = Table(
         *_estimate("share of the gain", "recovery minus that of the neutral prefix"),
         Column("p_maxt", pl.Float64, "", "effect above the neutral prefix's, max-T over layers and places"),
         Column("recovery", pl.Float64, "share of the gain", "before subtracting; nan without a gain"),
+        Column("recovery_low", pl.Float64, "share of the gain", "lower end of its 95% interval"),
+        Column("recovery_high", pl.Float64, "share of the gain", "upper end"),
         Column("effect", pl.Float64, "nats", "mean of patched - before"),
         Column("gain", pl.Float64, "nats", "mean of after - before"),
         Column("ceiling", pl.Boolean, "", "the last layer: the answer itself is moved, no evidence"),
@@ -203,15 +205,17 @@ DOSE_SLOPES = Table(
     key=("copy", "task", "measure", "run", "heads", "sentence", "layer"),
 )
 ADJUSTED = ("items", "items and conditions")
+STRATA = "conditions and formats"
 LINKS = Table(
     doc="Does a prompt's change inside go with its change in behaviour? Regression within items (B7.5). `within` items and "
-    "conditions: the mean of every condition is taken out first, so that two things that both rise do not make a link.",
+    "conditions: the mean of every condition is taken out first, so that two things that both rise do not make a link. `within` "
+    "conditions and formats: over prompts, a correlation.",
     columns=(
         *_PLACE,
         Column("inside", pl.String, "", "what changes inside: alignment, probe margin, or attention ratio"),
         Column("about", pl.String, "", "its hypothesis, target, or sentence"),
         Column("behaviour", pl.String, "", "what changes outside: logprob, margin, right, or -|error|"),
-        Column("within", pl.String, "", "means that are taken out first", ADJUSTED),
+        Column("within", pl.String, "", "means that are taken out first", (*ADJUSTED, STRATA)),
         Column("layer", pl.Int64, "", "-1: mean over the upper half of the layers (ratio: over all)"),
         *_estimate("standard deviations", "slope of behaviour on the inside, both in within-item standard deviations"),
         Column("slope", pl.Float64, "behaviour per unit inside", "the same in units of the two"),

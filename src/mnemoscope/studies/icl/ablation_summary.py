@@ -1,0 +1,124 @@
+"""What the answers lose without the heads whose attention ratio rose, against layer-matched random heads (B7.6, B5). No torch."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from mnemoscope.results.schema.icl_cause import ABLATION, ABLATION_SETS, MEASURES
+from mnemoscope.stats.clusters import clustered_mean
+from mnemoscope.stats.estimate import undefined
+from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
+from mnemoscope.studies.icl.cause_rows import Claimed, estimate_of, grid, row_of, sentence, units_of
+
+ALPHA = 0.05
+NEEDED = Rule(
+    text="margin of the right answer behind examples (nats) when the heads whose attention ratio rose most (chosen on every other "
+    "item: one head in 16, at most a quarter of a layer's) are mean-ablated at the answering tokens, on the other items, minus "
+    "the mean over layer-matched random sets: below -.1, and p over the sets at most .05",
+    sesoi=SESOI["effect_logit"],
+    side="less",
+)
+
+
+def ablation(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """icl_ablation and icl_ablation_sets, on the judging items."""
+    rows: list[dict[str, Any]] = []
+    sets: list[dict[str, Any]] = []
+    judged = tables["icl_ablations"].filter(pl.col("judging"))
+    for (copy, task, run), frame in judged.partition_by(
+        ["copy", "task", "run"], as_dict=True, maintain_order=True
+    ).items():
+        for measure in MEASURES:
+            place = {"copy": copy, "task": task, "measure": measure, "run": run}
+            if frame[measure].is_nan().all():
+                continue
+            more, means = _means(place, frame)
+            sets += more
+            rows += _rows(place, frame, means)
+    return {
+        "icl_ablation": pl.DataFrame(rows, schema=ABLATION.schema),
+        "icl_ablation_sets": pl.DataFrame(sets, schema=ABLATION_SETS.schema),
+    }
+
+
+def _means(place: Mapping[str, Any], frame: pl.DataFrame) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Mean change per set; the chosen one first."""
+    cells, _, values = grid(frame.filter(pl.col("op") == "mean"), ["set", "heads"], place["measure"])
+    means = np.nanmean(values, axis=1)
+    rows = [
+        {**place, "set": number, "heads": heads, "effect": float(mean)}
+        for (number, heads), mean in zip(cells.rows(), means, strict=True)
+    ]
+    return rows, means
+
+
+def _rows(place: Mapping[str, Any], frame: pl.DataFrame, means: np.ndarray) -> list[dict[str, Any]]:
+    chosen = frame.filter(pl.col("set") == 0)
+    heads, rows = str(chosen["heads"][0]), list[dict[str, Any]]()
+    nothing = {"random_low": math.nan, "random_high": math.nan, "p_sets": math.nan, "smallest_p": math.nan, "n_sets": 0}
+    for op in chosen["op"].unique(maintain_order=True):
+        _, prompts, own = grid(chosen.filter(pl.col("op") == op), ["set"], place["measure"])
+        found = clustered_mean(own[0], units_of(prompts))
+        rows.append({**place, "op": op, "against": "nothing", "heads": heads, **row_of(found), **nothing})
+    if len(means) > 1:
+        _, prompts, values = grid(frame.filter(pl.col("op") == "mean"), ["set"], place["measure"])
+        excess = clustered_mean(values[0] - values[1:].mean(0), units_of(prompts))
+        band = {
+            "random_low": float(np.quantile(means[1:], 0.025)),
+            "random_high": float(np.quantile(means[1:], 0.975)),
+            "p_sets": float((1 + (means[1:] <= means[0]).sum()) / len(means)),
+            "smallest_p": 1 / len(means),
+            "n_sets": len(means) - 1,
+        }
+        rows.append({**place, "op": "mean", "against": "random heads", "heads": heads, **row_of(excess), **band})
+    return rows
+
+
+def ablation_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]) -> list[Claimed]:
+    """One claim per task whose prompts tell relevant from other sentences."""
+    claims: list[Claimed] = []
+    table = tables["icl_ablation"].filter(
+        (pl.col("copy") == "trained") & (pl.col("run") == "after") & (pl.col("measure") == "margin")
+    )
+    measured = tables["icl_head_gains"].filter(pl.col("copy") == "trained")["task"].unique(maintain_order=True)
+    for task in measured:
+        name = f"C3.9 heads whose attention ratio rose are needed ({task})"
+        rows = table.filter((pl.col("task") == task) & (pl.col("against") == "random heads"))
+        found = (
+            estimate_of(rows.row(0, named=True)) if rows.height else undefined(_why(tables, task), method="ablation")
+        )
+        obstacle = gains.get(task, "")
+        judged = verdict(found, NEEDED, precondition=obstacle)
+        more = ""
+        if rows.height:
+            row = rows.row(0, named=True)
+            if judged.verdict == "supported":
+                judged = all_of([judged, _over_sets(row)])
+            others = table.filter((pl.col("task") == task) & (pl.col("against") == "nothing"))
+            ops = ", ".join(f"{op} {mean:.2g}" for op, mean in others.select("op", "estimate").rows())
+            p = f"p over {row['n_sets']} sets {row['p_sets']:.3g} (smallest {row['smallest_p']:.3g})"
+            more = f"{row['heads']}; {p}; alone: {ops}"
+        text = sentence(name, judged, found, "nats beyond random heads", more)
+        claims.append(Claimed(name=name, found=found, judged=judged, rule=NEEDED, evidence="icl_ablation", text=text))
+    return claims
+
+
+def _why(tables: Mapping[str, pl.DataFrame], task: str) -> str:
+    own = tables["icl_head_gains"].filter((pl.col("copy") == "trained") & (pl.col("task") == task))
+    if not own["chosen"].any():
+        return (
+            "no head could be chosen: none gains attention to the relevant sentence, or layers have fewer than 4 heads"
+        )
+    return "there is no other set of as many heads in these layers, or no distractor"
+
+
+def _over_sets(row: Mapping[str, Any]) -> Verdict:
+    """Whether random sets could have done it."""
+    said = f"p over {row['n_sets']} layer-matched sets {row['p_sets']:.3g}, smallest possible {row['smallest_p']:.3g}"
+    if row["smallest_p"] > ALPHA:
+        return Verdict(verdict="not testable", reason=f"underpowered: {said}", mde=math.nan)
+    word = "supported" if row["p_sets"] <= ALPHA else "undetermined"
+    return Verdict(verdict=word, reason=said, mde=math.nan)

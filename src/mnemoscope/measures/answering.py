@@ -5,6 +5,7 @@ the model gives the same numbers this way as in whole passes is tried on the mod
 no such cache, every continuation is read with its whole prompt.
 """
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -86,15 +87,15 @@ def _batches(lm: LM, sizes: Sequence[int], batch: int) -> list[list[int]]:
 
 @torch.no_grad()
 def _prefix(lm: LM, batch: Batch) -> _Read:
-    reuse = not reuse_reason(lm)
+    kept = not reuse(lm).reason
     inputs = forward_inputs(lm, batch)
     with unembedding_at(lm, batch.last[:, None]):
-        out = lm.model(**inputs, use_cache=reuse)
+        out = lm.model(**inputs, use_cache=kept)
     return _Read(
         ids=batch.ids,
         mask=batch.mask,
         padded=batch.padded,
-        cache=out.past_key_values if reuse else None,
+        cache=out.past_key_values if kept else None,
         logits=out.logits[:, -1].float(),
     )
 
@@ -171,28 +172,41 @@ def _copied(state: _Read, times: int) -> _Read:
     return replace(state, ids=ids, mask=mask, logits=logits, cache=cache)
 
 
-def reuse_reason(lm: LM) -> str:
-    """Why a prompt's keys and values are not reused on this model; "" where that gives the numbers of whole passes."""
+@dataclass(frozen=True, kw_only=True)
+class Reuse:
+    """Whether a prompt's keys and values serve again: largest difference of logits from whole passes, and what is allowed.
+
+    reason  why they do not; "" where they do
+    """
+
+    error: float
+    allowed: float
+    reason: str = ""
+
+
+def reuse(lm: LM) -> Reuse:
+    """Tried once on each model: two texts of ten tokens, six of them read first."""
     return lm.once("prefix reuse", lambda: _tried(lm))
 
 
 @torch.no_grad()
-def _tried(lm: LM) -> str:
+def _tried(lm: LM) -> Reuse:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, lm.d_vocab, (2, 10), generator=generator).to(lm.device)
     whole = lm.model(input_ids=ids, use_cache=False).logits.float()
     floor = float((lm.model(input_ids=ids[:1], use_cache=False).logits.float() - whole[:1]).abs().max())
-    state = _Read(
-        ids=ids[:, :6], mask=torch.ones_like(ids[:, :6], dtype=torch.bool), padded=False, cache=None, logits=whole[:, 5]
-    )
+    allowed = max(3 * floor, 32 * torch.finfo(lm.dtype).eps * float(whole.abs().max()))
+    mask = torch.ones_like(ids[:, :6], dtype=torch.bool)
+    state = _Read(ids=ids[:, :6], mask=mask, padded=False, cache=None, logits=whole[:, 5])
     try:
         cache = lm.model(input_ids=ids[:, :6], use_cache=True).past_key_values
         if cache is None:
-            return "it keeps no cache"
+            return Reuse(error=math.nan, allowed=allowed, reason="it keeps no cache")
         copied = _copied(replace(state, cache=cache), 2)
         _, found = _further(lm, copied, ids[:, 6:].repeat_interleave(2, 0))
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
-        return f"its cache cannot be reused: {type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+        why = f"its cache cannot be reused: {type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+        return Reuse(error=math.nan, allowed=allowed, reason=why)
     difference = float((found[::2] - whole[:, 6:]).abs().max())
-    allowed = max(3 * floor, 32 * torch.finfo(lm.dtype).eps * float(whole.abs().max()))
-    return "" if difference <= allowed else f"reuse moves its logits by {difference:.2g} (allowed: {allowed:.2g})"
+    moved = f"reuse moves its logits by {difference:.2g} (allowed: {allowed:.2g})"
+    return Reuse(error=difference, allowed=allowed, reason="" if difference <= allowed else moved)

@@ -81,8 +81,8 @@ def behaviour(frame: pl.DataFrame) -> Figure:
     bars = (
         alt.Chart()
         .mark_rule(strokeWidth=3)
-        .encode(x=across, y=alt.Y("low:Q", title=alt.ExprRef("shown")), y2="high:Q", **side)
-    )  # pyright: ignore[reportArgumentType]
+        .encode(x=across, y=alt.Y("low:Q", title="mean over prompts"), y2="high:Q", **side)
+    )
     dots = alt.Chart().mark_point(size=70, filled=True).encode(x=across, y="estimate:Q", tooltip=tips, **side)
     chance = alt.Chart().mark_tick(strokeDash=[3, 3], thickness=2, width=26, opacity=0.7).encode(x=across, y="chance:Q")
     layered: Any = alt.layer(chance, bars, dots, data=MAIN)
@@ -277,9 +277,7 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
     chart = (
         layered.transform_filter(chosen("shown"))
         .properties(width=alt.Step(step), height=alt.Step(step))
-        .add_params(
-            alt.param(name="shown", value=keys[0], bind=alt.BindSelect(input="select", options=keys, name="Shown"))
-        )
+        .add_params(alt.param(name="shown", value=keys[0], bind=alt.binding_select(options=keys, name="Shown")))
     )
     return Figure(
         id="ratios",

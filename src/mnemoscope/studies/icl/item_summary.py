@@ -93,7 +93,6 @@ def _cells(one: Pooled, hypothesis: Hypothesis, condition: str, layer: int) -> l
         }
         for i in range(n)
         for j in range(n)
-        if i != j
     ]
 
 
@@ -113,6 +112,6 @@ def _ranked(matrix: np.ndarray, upper: tuple[np.ndarray, np.ndarray]) -> np.ndar
     """Ranks of the pairs, from 0 (nearest) to 1 (farthest); undefined distances stay nan."""
     values = matrix[upper]
     rank = np.full(len(values), np.nan) if np.isnan(values).any() else (rankdata(values) - 1) / max(len(values) - 1, 1)
-    out = np.full(matrix.shape, np.nan)
+    out = np.full(matrix.shape, np.nan)  # the diagonal is no pair, and stays so
     out[upper] = rank
     return np.fmax(out, out.T)

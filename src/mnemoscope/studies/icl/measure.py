@@ -19,14 +19,14 @@ from mnemoscope.data.lines import read
 from mnemoscope.data.passages import judged
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.engine.record import record, wanted
-from mnemoscope.measures.answering import Answered, answered
+from mnemoscope.measures.answering import Answered, answered, reuse
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 from mnemoscope.model.padding import padding_reason
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.icl import ANSWERS, ATTENTION, PROMPTS, VECTORS
-from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS
+from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS, VERIFICATION
 from mnemoscope.studies.icl import cause
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.inside import GROUPS, Inside, inside
@@ -62,10 +62,25 @@ def _answers(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame
         }
         for prompt, one in zip(own, found, strict=True)
     ]
-    tables = {"icl_answers": pl.DataFrame(rows, schema=ANSWERS.schema)}
+    tables = {"icl_answers": pl.DataFrame(rows, schema=ANSWERS.schema), "verification": _verified(lm, job.id)}
     if job.args["copy"] == "trained":
         tables["icl_prompts"] = pl.DataFrame([_asked(lm, p, job.args["task"]) for p in own], schema=PROMPTS.schema)
     return tables
+
+
+def _verified(lm: LM, job: str) -> pl.DataFrame:
+    """That answers read behind the prompt's own keys and values are those of whole passes."""
+    found = reuse(lm)
+    row = {
+        "where": job,
+        "check": "continuations read behind cached keys and values equal whole passes",
+        "error": found.error,
+        "tolerance": found.allowed,
+        "ok": not found.reason,
+        "n": 8 * lm.d_vocab,
+        "detail": f"{found.reason}: every continuation is read with its whole prompt" if found.reason else "",
+    }
+    return pl.DataFrame([row], schema=VERIFICATION.schema)
 
 
 def _key(prompt: Prompt, task: str) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Are early heads the late heads? Maps of heads at two checkpoints, measured on different halves of the units. No torch."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import polars as pl
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 from mnemoscope.results.schema.emergence import PERSISTENCE
-from mnemoscope.stats.correlation import map_correlation, spearman, within_group
+from mnemoscope.stats.correlation import map_correlation
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.studies.emergence.curves import FOLLOWED_SHARE, Block, mean
 
@@ -17,28 +16,31 @@ def persistence(series: str, score: str, found: Block) -> pl.DataFrame:
     if len(found.units) < 2 or len(found.heads) < 3:
         return pl.DataFrame(schema=PERSISTENCE.schema)
     even, odd = _maps(found, 0), _maps(found, 1)
-    layer = np.array([place[0] for place in found.heads])
-    k = max(2, round(FOLLOWED_SHARE * len(found.heads)))
-    rows = []
-    for i, j in _pairs(len(found.steps)):
-        ways = ((even[i], odd[j]), (odd[i], even[j]))
-        whole = float(np.mean([spearman(a, b) for a, b in ways]))
-        rows.append(
-            {
-                "series": series,
-                "score": score,
-                "first": int(found.steps[i]),
-                "second": int(found.steps[j]),
-                "estimate": whole,
-                "within_layer": float(np.mean([within_group(a, b, layer) for a, b in ways])),
-                "kept": float(np.mean([_kept(a, b, k) for a, b in ways])),
-                "kept_by_chance": k / len(found.heads),
-                "n": len(found.heads),
-                "n_units": len(found.units),
-                "reason": "a map is the same for all heads" if np.isnan(whole) else "",
-            }
-        )
-    return pl.DataFrame(rows, schema=PERSISTENCE.schema)
+    kept = ~np.isnan(even + odd).any(0)  # heads that are defined throughout
+    even, odd, layer = even[:, kept], odd[:, kept], np.array([place[0] for place in found.heads])[kept]
+    whole = _both_ways(_correlations(even, odd))
+    each = [_both_ways(_correlations(even[:, layer == one], odd[:, layer == one])) for one in np.unique(layer)]
+    within = mean(np.moveaxis(np.array(each), 0, -1)) if each else np.full_like(whole, np.nan)
+    k = max(2, round(FOLLOWED_SHARE * len(layer)))
+    same = _both_ways(_overlaps(even, odd, k))
+    first, second = (axis.ravel() for axis in np.indices(whole.shape))
+    flat = np.isnan(whole.ravel())
+    return pl.DataFrame(
+        {
+            "series": series,
+            "score": score,
+            "first": found.steps[first],
+            "second": found.steps[second],
+            "estimate": whole.ravel(),
+            "within_layer": within.ravel(),
+            "kept": same.ravel(),
+            "kept_by_chance": k / max(len(layer), 1),
+            "n": len(layer),
+            "n_units": len(found.units),
+            "reason": np.where(flat, "a map is the same for all heads, or fewer than 3 heads have one", ""),
+        },
+        schema=PERSISTENCE.schema,
+    )
 
 
 def early_late(found: Block, early: int) -> Estimate:
@@ -54,10 +56,30 @@ def _maps(found: Block, half: int) -> Float[np.ndarray, "checkpoint head"]:
     return mean(np.moveaxis(found.values[:, half::2], 1, -1))
 
 
-def _pairs(n: int) -> Iterator[tuple[int, int]]:
-    yield from ((i, j) for i in range(n) for j in range(n))
+def _correlations(
+    first: Float[np.ndarray, "checkpoint head"], second: Float[np.ndarray, "checkpoint head"]
+) -> Float[np.ndarray, "checkpoint checkpoint"]:
+    """Rank correlation of every map with every other; nan for constant maps and fewer than 3 heads."""
+    if first.shape[1] < 3:
+        return np.full((len(first), len(second)), np.nan)
+    sides: list[np.ndarray] = []
+    for maps in (first, second):
+        ranks = rankdata(maps, axis=1)
+        centred = ranks - ranks.mean(1, keepdims=True)
+        size = np.sqrt((centred**2).sum(1, keepdims=True))
+        sides.append(centred / np.where(size > 0, size, np.nan))
+    return np.clip(sides[0] @ sides[1].T, -1, 1)
 
 
-def _kept(a: np.ndarray, b: np.ndarray, k: int) -> float:
-    first, second = (set(np.argsort(-np.nan_to_num(x, nan=-np.inf), kind="stable")[:k].tolist()) for x in (a, b))
-    return len(first & second) / k
+def _both_ways(table: Float[np.ndarray, "checkpoint checkpoint"]) -> Float[np.ndarray, "checkpoint checkpoint"]:
+    return (table + table.T) / 2
+
+
+def _overlaps(
+    first: Float[np.ndarray, "checkpoint head"], second: Float[np.ndarray, "checkpoint head"], k: int
+) -> Float[np.ndarray, "checkpoint checkpoint"]:
+    """Share of the k strongest heads of a map that are among the k strongest of another."""
+    tops = [np.zeros_like(first), np.zeros_like(second)]
+    for top, maps in zip(tops, (first, second), strict=True):
+        np.put_along_axis(top, np.argsort(-maps, axis=1, kind="stable")[:, :k], 1.0, axis=1)
+    return tops[0] @ tops[1].T / k

@@ -227,6 +227,105 @@ RELATION_SWAP = Table(
     key=("corpus", "chosen_for", "measured_on", "variant"),
 )
 
+RELATION_CAUSES = Table(
+    doc="One row per sampled opportunity and head: what the tail's logit, against the visible tokens of its type, loses when "
+    "the head's z at the attending position is replaced by its mean over the sampled opportunities of the job.",
+    columns=(
+        _COPY,
+        _CORPUS,
+        _DOCUMENT,
+        Column("text", pl.String, "", "the text: of several redraws the first"),
+        Column("event", pl.Int64, "", "number of the opportunity in its text"),
+        Column("query", pl.Int64, "token", "the attending position j"),
+        _RELATION,
+        Column(
+            "sample",
+            pl.String,
+            "",
+            "evenly: drawn evenly; covering: a head passes that none before did",
+            ("evenly", "covering"),
+        ),
+        _LAYER,
+        _HEAD,
+        Column("passes", pl.Boolean, "", "whether this head passes tau = 2.2 here"),
+        Column("effect", pl.Float64, "logits", "> 0: the head pushed the tail"),
+    ),
+    key=("copy", "corpus", "text", "event", "layer", "head"),
+)
+
+RELATION_EFFECTS = Table(
+    doc="One row per head: its effect on the tail's logit in both pairings of B5. evenly: all evenly sampled opportunities; "
+    "passing: sampled opportunities at which this head passes tau = 2.2. Events are averaged within document.",
+    columns=(
+        _COPY,
+        _CORPUS,
+        Column("pairing", pl.String, "", "which events", ("evenly", "passing")),
+        _LAYER,
+        _HEAD,
+        Column("estimate", pl.Float64, "logits", "mean over documents; > 0: the head pushes tails"),
+        Column("low", pl.Float64, "logits", "lower end of its 95% interval over documents"),
+        Column("high", pl.Float64, "logits", "upper end"),
+        Column(
+            "p_maxt",
+            pl.Float64,
+            "",
+            "signs of documents flipped; max-T over all heads, two-sided; nan where not tested",
+        ),
+        Column("n", pl.Int64, "events", "events behind it"),
+        Column("n_units", pl.Int64, "documents", "documents behind it"),
+        Column("reason", pl.String, "", "why something is nan; else empty"),
+    ),
+    key=("copy", "corpus", "pairing", "layer", "head"),
+)
+
+RELATION_LINKS = Table(
+    doc="Does the relation index predict the effect? Rank correlation over heads of two maps that are means over documents.",
+    columns=(
+        _COPY,
+        _CORPUS,
+        Column("score", pl.String, "", "the map: a variant's excess, or the gate-free excess, or the pass rate"),
+        Column(
+            "pairing", pl.String, "", "evenly: per opportunity; passing: conditional on the gate", ("evenly", "passing")
+        ),
+        Column("within", pl.String, "", "all: over all heads; layer: within each layer, averaged", ("all", "layer")),
+        Column("estimate", pl.Float64, "", "Spearman correlation"),
+        Column("low", pl.Float64, "", "lower end of its 95% interval: jackknife over documents"),
+        Column("high", pl.Float64, "", "upper end"),
+        Column(
+            "ceiling", pl.Float64, "", "what noise leaves: root of the product of both maps' split-half reliabilities"
+        ),
+        Column("n", pl.Int64, "heads", "heads with both numbers"),
+        Column("n_units", pl.Int64, "documents", "documents behind the maps"),
+        Column("reason", pl.String, "", "why the estimate is nan; else empty"),
+    ),
+    key=("copy", "corpus", "score", "pairing", "within"),
+)
+
+RELATION_CHOSEN = Table(
+    doc="Heads chosen by the relation index on one half of the documents, and what they do on the other half.",
+    columns=(
+        _COPY,
+        _CORPUS,
+        _VARIANT,
+        Column(
+            "quantity",
+            pl.String,
+            "",
+            "what is averaged over the chosen heads",
+            ("excess", "effect", "effect of the others"),
+        ),
+        Column("heads", pl.String, "", "the heads chosen"),
+        Column("estimate", pl.Float64, "share, or logits", "mean over heads, then documents, of the other half"),
+        Column("low", pl.Float64, "as estimate", "lower end of its 95% interval over documents"),
+        Column("high", pl.Float64, "as estimate", "upper end"),
+        Column("p", pl.Float64, "", "t test against 0, clustered by document"),
+        Column("n", pl.Int64, "documents", "documents behind it"),
+        Column("n_units", pl.Int64, "documents", "likewise"),
+        Column("reason", pl.String, "", "why the estimate is nan; else empty"),
+    ),
+    key=("copy", "corpus", "variant", "quantity"),
+)
+
 TABLES: dict[str, Table] = {
     "relation_opportunities": RELATION_OPPORTUNITIES,
     "relation_documents": RELATION_DOCUMENTS,
@@ -236,4 +335,8 @@ TABLES: dict[str, Table] = {
     "relation_checks": RELATION_CHECKS,
     "relation_stability": RELATION_STABILITY,
     "relation_swap": RELATION_SWAP,
+    "relation_causes": RELATION_CAUSES,
+    "relation_effects": RELATION_EFFECTS,
+    "relation_links": RELATION_LINKS,
+    "relation_chosen": RELATION_CHOSEN,
 }

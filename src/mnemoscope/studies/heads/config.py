@@ -26,11 +26,17 @@ class Config:
     redraws: int = 5  # letters of one document are drawn so many times (methods.md B1.1)
     draws: int = 9  # tails drawn in place of the true one, for the permutation
     documents_per_job: int = 6
+    caused_per_job: int = 12  # documents whose sampled opportunities share one mean of z
 
     @property
     def documents(self) -> int:
         """Documents of each relational corpus; letters are redrawn for each."""
         return self.limit or (200 if self.thorough else 24)
+
+    @property
+    def caused(self) -> int:
+        """Documents of each relational corpus on which every head is ablated at sampled opportunities."""
+        return min(self.documents, 96 if self.thorough else 24)
 
     @property
     def sequences(self) -> int:

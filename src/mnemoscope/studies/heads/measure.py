@@ -18,7 +18,7 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.heads import HEAD_SEQUENCES
 from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS, VERIFICATION
-from mnemoscope.studies.heads import relations
+from mnemoscope.studies.heads import cause, relations
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import lead, repeated_from, sequences
 
@@ -36,6 +36,8 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
         return {"head_sequences": _table(_scores(lm, config, args))}
     if args["kind"] == "ablate":
         return _ablations(lm, config, args, job.id)
+    if args["kind"] == "cause":
+        return cause.measure(lm, config, job)
     if args["kind"] == "relations":
         return relations.measure(lm, config, job)
     return _shown(lm, config, args["corpus"])

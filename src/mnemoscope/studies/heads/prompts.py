@@ -64,6 +64,10 @@ def relation_jobs(config: Config, lm: LM) -> tuple[Job, ...]:
                     "last": min(first + config.documents_per_job, n),
                 }
                 jobs.append(Job(id=f"relations-{copy}-{name}-{first:04d}", args=args))
+            for first in range(0, min(n, config.caused), config.caused_per_job):
+                last = min(first + config.caused_per_job, n, config.caused)
+                args = {"kind": "cause", "copy": copy, "corpus": name, "first": first, "last": last}
+                jobs.append(Job(id=f"cause-{copy}-{name}-{first:04d}", args=args))
     return tuple(jobs)
 
 

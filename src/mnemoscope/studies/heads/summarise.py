@@ -9,14 +9,13 @@ import polars as pl
 from jaxtyping import Float
 
 from mnemoscope.results.job import seed_of
-from mnemoscope.results.schema.heads import HEADS
-from mnemoscope.results.schema.relations import RELATION_CHECKS, RELATIONS
+from mnemoscope.results.schema.heads import HEADS, TABLES
 from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
 from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_means
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
 from mnemoscope.stats.verdict import Rule, verdict
-from mnemoscope.studies.heads import relation_inference
+from mnemoscope.studies.heads import relation_inference, relation_links
 from mnemoscope.studies.heads.config import Config
 
 TWO_SIDED = ("ablation_loss", "ablation_loss_zero", "ablation_loss_resample")
@@ -49,14 +48,33 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
 
 def relation_tables(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, Any]:
     """The tables about relations, corpus by corpus, and their rows of the table `heads`."""
-    each = [
-        (relation_inference.relations(part, config), relation_inference.checks(part))
-        for part in relation_inference.parts(tables)
-    ]
-    relations = pl.concat([pl.DataFrame(schema=RELATIONS.schema), *(one for one, _ in each)])
-    checks = pl.concat([pl.DataFrame(schema=RELATION_CHECKS.schema), *(one for _, one in each)])
-    scores = [frame.select(list(HEADS.schema)) for frame in relation_inference.scores(relations)]
-    return {"relations": relations, "relation_checks": checks, "scores": scores}
+    made: dict[str, list[pl.DataFrame]] = {name: [TABLES[name].empty()] for name in INFERRED}
+    causes = tables.get("relation_causes", TABLES["relation_causes"].empty())
+    for part in relation_inference.parts(tables):
+        rows = causes.filter((pl.col("copy") == part.copy) & (pl.col("corpus") == part.corpus))
+        made["relations"].append(relation_inference.relations(part, config))
+        made["relation_checks"].append(relation_inference.checks(part))
+        made["relation_chosen"].append(relation_links.chosen_table(part, rows))
+        if rows.height:
+            made["relation_effects"].append(relation_links.effect_table(part, rows, config))
+            made["relation_links"].append(relation_links.links(part, rows, config))
+        if part.copy == "trained":
+            made["relation_stability"].append(relation_links.stability(part, config))
+            made["relation_swap"].append(relation_links.swap(part))
+    found = {name: pl.concat(frames) for name, frames in made.items()}
+    scores = [frame.select(list(HEADS.schema)) for frame in relation_inference.scores(found["relations"])]
+    return {**found, "scores": scores}
+
+
+INFERRED = (
+    "relations",
+    "relation_checks",
+    "relation_stability",
+    "relation_swap",
+    "relation_effects",
+    "relation_links",
+    "relation_chosen",
+)
 
 
 def _matrix(frame: pl.DataFrame, column: str) -> tuple[Float[np.ndarray, "sequence cell"], pl.DataFrame]:

@@ -16,6 +16,7 @@ from mnemoscope.studies.recall import (
     location,
     mitigation,
     selection,
+    shown,
 )
 from mnemoscope.studies.recall.config import Config
 
@@ -44,6 +45,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "location": location.measure,
     "interchange": carriers.measure_interchange,
     "paths": carriers.measure_paths,
+    "shown": shown.measure,
     "activation": activation.measure,
     "application": application.measure,
     "last_layer": last_layer.measure,

@@ -46,7 +46,7 @@ def _knowledge(every: Sequence[str]) -> list[Job]:
 
 
 def _workings(names: Sequence[str], config: Config) -> list[Job]:
-    jobs: list[Job] = []
+    jobs = [Job(id="shown", args={"kind": "shown", "names": list(names)})]
     for copy in COPIES:
         n_templates = config.n_templates if copy == "trained" else 1
         same = {"copy": copy, "names": list(names)}

@@ -1,0 +1,361 @@
+"""The section of the recall study: what is known, and how the answer comes about, from the topic to the last layer.
+
+First the whole process as one picture with measured numbers on its arrows; then the map of heads and MLPs, with a switch for how
+they were changed; the logit lens of topic and answer; what is known, relation by relation; the evidence for every role; and the
+steps about MLPs and the last layer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from mnemoscope.report import recall_mlp
+from mnemoscope.report.charts import chosen, curves, intervals, rounded, said, switch
+from mnemoscope.report.flow import Arrow, Step, flow
+from mnemoscope.report.section import MAIN, Block, Drawing, Figure, Grid, Prose, Section, Tokens
+from mnemoscope.results.schema.recall import COPIES
+
+MAP_WIDTH = 840  # of the model and its copy together
+RECEIVERS = {"logits": "to the logits", "q": "into queries", "k": "into keys", "v": "into values"}
+NOTHING = ("The model knows too little of what it was asked; how it recalls was not measured.",)
+
+
+def section(tables: Mapping[str, pl.DataFrame]) -> Section:
+    """The section, with what the tables have to show."""
+    blocks: list[Block] = []
+    if _has(tables, "effects"):
+        blocks.append(pipeline(tables))
+        blocks.append(carrier_map(tables["effects"], tables["components"]))
+        blocks.append(lens(tables["lens"]))
+    elif _has(tables, "knowledge"):
+        blocks.append(Prose(paragraphs=NOTHING))
+    else:
+        blocks.append(Prose(paragraphs=("There is no table of knowledge: nothing was measured.",)))
+    if _has(tables, "knowledge"):
+        blocks += [knowledge(tables["knowledge"]), knowledge_table(tables["knowledge"])]
+    if _has(tables, "roles"):
+        blocks.append(roles(tables["roles"]))
+    if _has(tables, "attention_rows"):
+        blocks.append(attention(tables))
+    if _has(tables, "shots"):
+        blocks.append(shots(tables["shots"]))
+    blocks += recall_mlp.blocks(tables)
+    if _has(tables, "left_out"):
+        blocks.append(left_out(tables["left_out"]))
+    return Section(
+        id="recall",
+        title="Factual recall",
+        lead="What the model knows, which heads carry the topic to where it is asked, and what makes the answer out of it.",
+        blocks=tuple(blocks),
+    )
+
+
+def pipeline(tables: Mapping[str, pl.DataFrame]) -> Drawing:
+    """Topic, movers, MLP, answer, last layer: what was measured between them."""
+    group = _rows(tables.get("roles"), copy="trained", role="mover", half="both")
+    moved = _rows(tables.get("answer_terms"), copy="trained", run="plain", term="mlp").sort("estimate", descending=True)
+    last = _rows(tables.get("last_layer"), copy="trained", condition="all", quantity="drop", side="facts")
+    movers = _movers(tables.get("roles"))
+    layer = f"layer {moved['layer'][0]}" if moved.height else "not measured"
+    arrows = (
+        _arrow("attention", _rows(group, evidence="attention"), ""),
+        _arrow("exchanged", _rows(group, evidence="interchange"), "logits"),
+        _arrow("writes the answer", moved.head(1), "logits"),
+        _arrow("takes away", last, "logits"),
+    )
+    steps = (
+        Step(name="Topic"),
+        Step(name="Movers", lines=(movers,)),
+        Step(name="MLP", lines=(layer,)),
+        Step(name="Answer"),
+        Step(name="Last layer"),
+    )
+    data = pl.DataFrame(
+        [
+            {"step": arrow.label, "estimate": arrow.estimate, "low": arrow.low, "high": arrow.high, "unit": arrow.unit}
+            for arrow in arrows
+        ],
+        schema={"step": pl.String, "estimate": pl.Float64, "low": pl.Float64, "high": pl.Float64, "unit": pl.String},
+    )
+    return Drawing(
+        id="pipeline",
+        title="From the topic to the answer",
+        caption="attention: from the last position to the topic, movers chosen on other topics. exchanged: what the "
+        "answer's logit (above the vocabulary's mean) loses when one mover says what it says for another "
+        "topic. writes: direct push of the strongest MLP on the answer minus another topic's answer. takes "
+        "away: drop of the answer in the last layer, all facts. Dashed: the interval includes 0; dotted: not "
+        "measured.",
+        svg=flow(steps, arrows),
+        data=data,
+    )
+
+
+def carrier_map(effects: pl.DataFrame, components: pl.DataFrame) -> Figure:
+    """Layer by head, MLP last: effect of each by the chosen method; a dot where it is significant over the whole map."""
+    data = map_rows(effects, components)
+    kinds = data["map"].unique(maintain_order=True).to_list()
+    columns = [*sorted({str(h) for h in data["head"].unique().to_list() if h >= 0}, key=int), "MLP"]
+    copies = [copy for copy in COPIES if copy in data["copy"]]
+    step = max(8, min(32, MAP_WIDTH // (len(copies) * len(columns))))
+    base = alt.Chart().encode(
+        x=alt.X("part:N", title="head, and the layer's MLP", sort=columns, axis=alt.Axis(orient="top")),
+        y=alt.Y("layer:O", title="layer"),
+        tooltip=[
+            said("layer"),
+            said("part"),
+            rounded("estimate", "logits"),
+            rounded("low"),
+            rounded("high"),
+            rounded("p_maxt", "p (max-T)"),
+            rounded("partner", "partner's answer"),
+            rounded("percent"),
+            said("n_units", "Q", "Topics"),
+        ],
+    )
+    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
+        color=alt.Color("estimate:Q", scale=alt.Scale(domainMid=0), title=None)
+    )
+    seen = alt.when("datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1").then(alt.value(0.95)).otherwise(alt.value(0))
+    dots = base.mark_point(size=max(4, step), color="#e6930a").encode(opacity=seen)
+    layered: Any = alt.layer(cells, dots, data=MAIN)
+    chart = (
+        layered.transform_filter(chosen("map", "facts") + " || (datum.map == map && datum.copy != 'trained')")
+        .properties(width=alt.Step(step), height=alt.Step(step))
+        .facet(column=alt.Column("copy:N", title=None, sort=copies))
+        .add_params(
+            switch("map", kinds, kinds, title="Change"),
+            switch("facts", _present(data, "facts"), title="Facts"),
+        )
+    )
+    return Figure(
+        id="map",
+        title="Who carries the answer",
+        caption="Change of the answer's logit (above the vocabulary's mean) when a head, or an MLP, says something "
+        "else at the last position; negative: the answer rests on it. Exchanged: what it says for another "
+        "topic, everything later answers. Paths: its mean over other topics, the attention of all other heads"
+        " held. Attribution: what it adds directly (positive: for the answer). Dots mark effects of at least "
+        ".1 logit with p < .05, max-T corrected over the map. The re-initialised copy is the same "
+        "architecture with fresh weights.",
+        chart=chart.to_dict(),
+        data=data,
+        alt=f"Heat map of {data['layer'].n_unique()} layers by {len(columns)} parts, trained and re-initialised.",
+    )
+
+
+def map_rows(effects: pl.DataFrame, components: pl.DataFrame) -> pl.DataFrame:
+    """All maps in one table, named by what was changed."""
+    shots = pl.when(pl.col("shots") > 0).then(pl.format(", {} demonstrations", "shots")).otherwise(pl.lit(""))
+    name = (
+        pl.when(pl.col("method") == "interchange")
+        .then(pl.lit("Exchanged") + shots)
+        .otherwise(pl.lit("Paths ") + pl.col("receiver").replace(RECEIVERS))
+    )
+    columns = (
+        "copy",
+        "facts",
+        "map",
+        "layer",
+        "head",
+        "part",
+        "estimate",
+        "low",
+        "high",
+        "p_maxt",
+        "partner",
+        "percent",
+    )
+    part = pl.when(pl.col("head") < 0).then(pl.lit("MLP")).otherwise(pl.col("head").cast(pl.String))
+    order = pl.col("method").replace_strict({"interchange": 0, "path": 1}, return_dtype=pl.Int64)
+    receiver = pl.col("receiver").replace_strict({name: i for i, name in enumerate(RECEIVERS)}, return_dtype=pl.Int64)
+    moved = effects.sort(order, "shots", receiver, "copy", "facts", "layer", "head", descending=False)
+    moved = moved.with_columns(map=name, part=part).select(*columns, "n_units")
+    direct = components.filter(
+        (pl.col("target") == "answer_mean") & pl.col("part").is_in(["head", "mlp"])
+    ).with_columns(
+        map=pl.lit("Attribution"),
+        part=part,
+        p_maxt=pl.lit(float("nan")),
+        partner=pl.lit(float("nan")),
+        percent=pl.lit(float("nan")),
+    )
+    return pl.concat([moved, direct.select(*columns, "n_units")])
+
+
+def lens(table: pl.DataFrame) -> Figure:
+    """Rank (or centred logit) of topic and answer in the stream after every layer."""
+    shown = table.filter(pl.col("token") != "topic_first").with_columns(
+        who=pl.col("token")
+        + pl.when(pl.col("copy") == "trained").then(pl.lit("")).otherwise(pl.lit(", re-initialised")),
+        measure=pl.col("measure").replace({"log10_rank": "rank", "centred": "logit"}),
+    )
+    chart = curves(
+        "layer",
+        "estimate",
+        colour="who",
+        ticks=sorted(shown["layer"].unique().to_list()),
+        x_title="after layer (-1: embedding)",
+        y_title="log10 of 1 + rank; or logit above the vocabulary's mean",
+        extra=[said("n_units", "Q", "Topics")],
+    )
+    chart = chart.transform_filter(
+        "datum.measure == measure && (datum.facts == facts || datum.copy != 'trained')"
+    ).add_params(
+        switch("measure", ["rank", "logit"], title="Measure"),
+        switch("facts", _present(shown, "facts"), title="Facts"),
+    )
+    return Figure(
+        id="lens",
+        title="Where topic and answer stand, layer by layer",
+        caption="The stream at the last position, unembedded after every layer (logit lens): mean over topics, 95% "
+        "band. Rank 0 is the top of the vocabulary. A reading, not a fact about what later layers use.",
+        chart=chart.to_dict(),
+        data=shown.select("copy", "facts", "layer", "who", "measure", "estimate", "low", "high", "n_units"),
+        alt="Curves of topic and answer over layers.",
+    )
+
+
+def knowledge(table: pl.DataFrame) -> Figure:
+    """Accuracy and choice per relation, all templates."""
+    shown = table.filter(
+        (pl.col("relation") != "") & (pl.col("template") == -1) & (pl.col("shots") == 0) & (pl.col("copy") == "trained")
+    ).filter(pl.col("measure").is_in(["choice", "accuracy", "probability", "known"]))
+    order = shown.filter(pl.col("measure") == "accuracy").sort("estimate", descending=True)["relation"].to_list()
+    chart = intervals("relation", order=order, title="share", extra=[rounded("chance"), said("n_units", "Q", "Topics")])
+    chart = chart.transform_filter(chosen("measure")).add_params(
+        switch("measure", ["choice", "accuracy", "probability", "known"], title="Measure")
+    )
+    return Figure(
+        id="knowledge",
+        title="What is known",
+        caption="choice: the answer stands first among the relation's answers. accuracy: first of the whole "
+        "vocabulary. known: decided for every template on the fact's other templates. Means over topics, all "
+        "templates, no demonstrations.",
+        chart=chart.to_dict(),
+        data=shown.select("relation", "measure", "estimate", "low", "high", "chance", "n", "n_units"),
+        alt="Share of known facts per relation.",
+    )
+
+
+def knowledge_table(table: pl.DataFrame) -> Grid:
+    """Every relation with every number of demonstrations."""
+    shown = table.filter((pl.col("template") == -1) & (pl.col("copy") == "trained")).with_columns(
+        relation=pl.when(pl.col("relation") == "").then(pl.lit("all")).otherwise(pl.col("relation"))
+    )
+    wide = shown.pivot(
+        on="measure", index=["relation", "shots", "n", "n_units"], values="estimate", aggregate_function="first"
+    )
+    names = [
+        name for name in ("accuracy", "choice", "probability", "log10_rank", "pi", "known") if name in wide.columns
+    ]
+    return Grid(
+        id="knowledge-table",
+        title="Knowledge by relation and demonstrations",
+        caption="n counts prompts. With demonstrations one template is asked, without all of them. pi: logit of the "
+        "answer above the vocabulary's mean.",
+        data=wide.select("relation", "shots", *names, "n", "n_units").sort("relation", "shots"),
+        labels={"shots": "Demonstrations", "n_units": "Topics", "log10_rank": "log10(1 + rank)", "n": "Prompts"},
+    )
+
+
+def roles(table: pl.DataFrame) -> Grid:
+    """Each chosen head with each part of the evidence."""
+    shown = table.filter((pl.col("copy") == "trained") & (pl.col("half") != "both") & (pl.col("layer") >= 0))
+    columns = (
+        "role",
+        "half",
+        "layer",
+        "head",
+        "evidence",
+        "estimate",
+        "low",
+        "high",
+        "chance",
+        "p",
+        "needed",
+        "shown",
+        "n_units",
+    )
+    return Grid(
+        id="roles",
+        title="Roles, part by part",
+        caption="Heads chosen on one half of the topics, measured on the other. A role stands where every part that "
+        "it needs is shown: its interval lies beyond the smallest effect of interest.",
+        data=shown.select(columns).with_columns(
+            pl.col("needed", "shown").replace_strict({True: "yes", False: "no"}, return_dtype=pl.String)
+        ),
+        labels={"half": "Measured on", "p": "p (Holm)", "n_units": "Topics"},
+        most=20,
+        picks=True,
+    )
+
+
+def attention(tables: Mapping[str, pl.DataFrame]) -> Tokens:
+    """Where heads look from the last position."""
+    named = _rows(tables.get("roles"), copy="trained").filter(pl.col("layer") >= 0)
+    heads = named.select("layer", "head").unique().sort("layer", "head") if named.height else pl.DataFrame()
+    return Tokens(
+        id="attention",
+        title="What a head attends to when the answer is asked for",
+        caption="The outlined token is the last one; the stronger a token's colour, the more attention it gets. Click"
+        " a cell of the map or a row of the roles to choose a head.",
+        prompts=tables["shown_prompts"],
+        rows=tables["attention_rows"],
+        named=tuple((int(layer), int(head)) for layer, head in heads.iter_rows()),
+    )
+
+
+def shots(table: pl.DataFrame) -> Grid:
+    """Zero against few shots."""
+    return Grid(
+        id="shots",
+        title="Zero against few demonstrations",
+        caption="Correlations over heads between the zero-shot map of one half of the topics and the few-shot map of "
+        "the other half; the ceiling is what maps of this reliability can reach. overlap: shared strongest "
+        "heads. larger: how much more the answer loses (logits).",
+        data=table.select("shots", "measure", "estimate", "low", "high", "ceiling", "chance", "n_units", "method"),
+        labels={"shots": "Demonstrations", "n_units": "Topics"},
+    )
+
+
+def left_out(table: pl.DataFrame) -> Grid:
+    """What was not asked, and why."""
+    return Grid(
+        id="left-out",
+        title="Left out",
+        caption="What could not be asked or measured. The rest went on.",
+        data=table.sort("reason", "id"),
+        most=8,
+    )
+
+
+def _arrow(label: str, rows: pl.DataFrame, unit: str) -> Arrow:
+    if not rows.height:
+        return Arrow(label=label, estimate=float("nan"), low=float("nan"), high=float("nan"), unit=unit)
+    row = rows.row(0, named=True)
+    return Arrow(label=label, estimate=row["estimate"], low=row["low"], high=row["high"], unit=unit)
+
+
+def _movers(table: pl.DataFrame | None) -> str:
+    some = _rows(table, copy="trained", role="mover").filter(pl.col("layer") >= 0) if table is not None else None
+    if some is None or not some.height:
+        return "none found"
+    heads = some.select("layer", "head").unique().sort("layer", "head")
+    return ", ".join(f"L{layer}H{head}" for layer, head in heads.iter_rows())
+
+
+def _rows(table: pl.DataFrame | None, **where: str) -> pl.DataFrame:
+    """Rows with these values; an empty frame where there is no table."""
+    if table is None or not table.height:
+        return pl.DataFrame({"estimate": []}, schema={"estimate": pl.Float64})
+    return table.filter(*[pl.col(name) == value for name, value in where.items()])
+
+
+def _has(tables: Mapping[str, pl.DataFrame], name: str) -> bool:
+    return name in tables and tables[name].height > 0
+
+
+def _present(data: pl.DataFrame, name: str) -> Sequence[str]:
+    """The values of a column, "all" first."""
+    return sorted(data[name].unique().to_list())

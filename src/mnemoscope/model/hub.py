@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import list_repo_refs, scan_cache_dir, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -70,3 +70,27 @@ def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
     except (EntryNotFoundError, HFValidationError, OSError) as error:
         first = next(iter(str(error).splitlines()), "")
         raise LoadError(f"{asked} cannot be read", found=f"{type(error).__name__}: {first}") from error
+
+
+def branches(name: str) -> tuple[str, ...]:
+    """The branches of a repository; none where the hub cannot be asked."""
+    try:
+        return tuple(sorted(branch.name for branch in list_repo_refs(name).branches))
+    except Exception:  # no network, no repository, no permission: whatever it is, nothing can be listed
+        return ()
+
+
+def is_cached(name: str, revision: str) -> bool:
+    """Whether a repository at a revision was downloaded before."""
+    return isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+
+
+def discard(name: str, commit: str, *, cache: Path | None = None) -> int:
+    """Remove one downloaded commit from the cache, with the files that no other commit uses. Returns bytes freed."""
+    held = scan_cache_dir(cache)
+    there = {found.commit_hash for repo in held.repos if repo.repo_id == name for found in repo.revisions}
+    if commit not in there:
+        return 0
+    plan = held.delete_revisions(commit)
+    plan.execute()
+    return int(plan.expected_freed_size)

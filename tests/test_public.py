@@ -19,6 +19,7 @@ PUBLIC = [
     "check",
     "errors",
     "load",
+    "mitigate",
     "run",
     "sweep",
     "trace",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mnemoscope.engine.record import trace as trace
     from mnemoscope.engine.sweep import Sweep as Sweep
     from mnemoscope.engine.sweep import sweep as sweep
+    from mnemoscope.measures.mitigation import mitigate as mitigate
     from mnemoscope.model.batch import Batch as Batch
     from mnemoscope.model.lm import LM as LM
     from mnemoscope.model.load import load as load
@@ -40,6 +41,7 @@ _HOME = {
     "Trace": "mnemoscope.engine.record",
     "check": "mnemoscope.engine.check",
     "load": "mnemoscope.model.load",
+    "mitigate": "mnemoscope.measures.mitigation",
     "run": "mnemoscope.runner",
     "sweep": "mnemoscope.engine.sweep",
     "trace": "mnemoscope.engine.record",

@@ -12,6 +12,9 @@ CONDITIONS = ("all", "known", "top_before", "top_after")
 QUANTITIES = ("drop", "dilution", "write", "probability")
 SIDES = ("facts", "neutral", "difference")
 
+REMEDIES = ("none", "temperature", "heads", "frequency", "scale", "skip", "random")
+SCORES = ("nll", "brier", "p_answer", "p_plain", "accuracy", "neutral_plain", "neutral")
+
 _COPY = Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES)
 _RELATION = Column("relation", pl.String, "", "name of the relation")
 _TOPIC = Column("topic", pl.String, "", "what is asked about: the unit of independence")
@@ -125,6 +128,89 @@ LAST_LAYER_COMPONENTS = Table(
     key=("copy", "part"),
 )
 
+_REMEDY = Column("remedy", pl.String, "", "none: the model as it is; temperature: the plain remedy to beat", REMEDIES)
+_VARIANT = Column("variant", pl.String, "", "amount, or number of the random draw")
+_FOLD = Column("fold", pl.Int64, "", "relations of a fold are judged with what was fitted on the others")
+
+MITIGATION_FITS = Table(
+    doc="What was fitted on the training relations of each fold: enough to use the remedy with ms.mitigate.",
+    columns=(
+        _REMEDY,
+        _VARIANT,
+        _FOLD,
+        Column("chosen", pl.Boolean, "", "the variant with the smallest training NLL; random draws are all kept"),
+        Column(
+            "heads",
+            pl.List(pl.Int64),
+            "",
+            "last-layer heads (remedy heads): their mean write on the answer is negative",
+        ),
+        Column("amount", pl.Float64, "", "share of the component removed, or factor of the MLP"),
+        Column("temperature", pl.Float64, "", "refitted on the training relations"),
+        Column("train_nll", pl.Float64, "nats", "of the training facts, at that temperature"),
+        Column("corpus", pl.String, "", "where token frequencies were counted (remedy frequency)"),
+    ),
+    key=("remedy", "variant", "fold"),
+)
+MITIGATION_FACTS = Table(
+    doc="Every fact, judged by what was fitted on other relations: options are the whole vocabulary.",
+    columns=(
+        _REMEDY,
+        _VARIANT,
+        _RELATION,
+        _TOPIC,
+        _FOLD,
+        Column("nll", pl.Float64, "nats", "of the answer's token, at the fitted temperature"),
+        Column("brier", pl.Float64, "", "0 perfect, 2 certain and wrong"),
+        Column("confidence", pl.Float64, "probability", "of the top token"),
+        Column("correct", pl.Boolean, "", "whether the top token is the answer's"),
+        Column("p_answer", pl.Float64, "probability", "of the answer's token"),
+        Column("p_plain", pl.Float64, "probability", "the same at temperature 1"),
+    ),
+    key=("remedy", "variant", "relation", "topic"),
+)
+MITIGATION_NEUTRAL = Table(
+    doc="What a remedy costs on neutral text: mean NLL of its tokens.",
+    columns=(
+        _REMEDY,
+        _VARIANT,
+        _FOLD,
+        Column("document", pl.Int64, "", "number of the text"),
+        Column("nll_plain", pl.Float64, "nats", "at temperature 1"),
+        Column("nll", pl.Float64, "nats", "at the temperature fitted on facts"),
+    ),
+    key=("remedy", "variant", "fold", "document"),
+)
+MITIGATION = Table(
+    doc="Remedies, judged on held-out relations, and their gain over temperature alone (neutral text: rise over the plain model). "
+    "ece: debiased calibration error of the top token, without interval.",
+    columns=(
+        _REMEDY,
+        Column("score", pl.String, "", "which", (*SCORES, "ece")),
+        Column("estimate", pl.Float64, "as score", "mean over facts (neutral: texts)"),
+        *_LIMITS,
+        Column(
+            "gain", pl.Float64, "as score", "better by so much than temperature alone; neutral: rise over no remedy"
+        ),
+        Column("gain_low", pl.Float64, "as score", "lower end of its 95% interval"),
+        Column("gain_high", pl.Float64, "as score", "upper end"),
+        *_COUNTS,
+        _METHOD,
+        _REASON,
+    ),
+    key=("remedy", "score"),
+)
+CALIBRATION_CURVES = Table(
+    doc="Confidence and accuracy of the top token in bins of equal mass.",
+    columns=(
+        _REMEDY,
+        Column("bin", pl.Int64, "", "0 is the least confident"),
+        Column("confidence", pl.Float64, "probability", "mean over the bin"),
+        Column("accuracy", pl.Float64, "share", "of the bin whose top token is the answer's"),
+        Column("n", pl.Int64, "facts", "in the bin"),
+    ),
+    key=("remedy", "bin"),
+)
 
 TABLES: dict[str, Table] = {
     "last_layer_prompts": LAST_LAYER_PROMPTS,
@@ -133,4 +219,9 @@ TABLES: dict[str, Table] = {
     "frequency_slopes": FREQUENCY_SLOPES,
     "last_layer": LAST_LAYER,
     "last_layer_components": LAST_LAYER_COMPONENTS,
+    "mitigation_fits": MITIGATION_FITS,
+    "mitigation_facts": MITIGATION_FACTS,
+    "mitigation_neutral": MITIGATION_NEUTRAL,
+    "mitigation": MITIGATION,
+    "calibration_curves": CALIBRATION_CURVES,
 }

@@ -8,7 +8,7 @@ import polars as pl
 from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.verdict import Rule, Verdict, verdict
-from mnemoscope.studies.recall import activation_summary, application_summary, last_layer_summary
+from mnemoscope.studies.recall import activation_summary, application_summary, last_layer_summary, mitigation_summary
 from mnemoscope.studies.recall.config import Config
 
 _PARTS = (
@@ -21,6 +21,18 @@ REWEIGHTS = Rule(  # the estimate shown is that of the first part
     text=f"(1) {activation_summary.REWEIGHTS.text}; and (2) {activation_summary.NOT_ERASED.text}",
     sesoi=activation_summary.REWEIGHTS.sesoi,
     min_units=activation_summary.REWEIGHTS.min_units,
+)
+_REMEDY = (
+    mitigation_summary.BETTER,
+    mitigation_summary.SHARPER,
+    mitigation_summary.CHEAP,
+    mitigation_summary.CONFIDENT,
+)
+MITIGATES = Rule(  # the estimate shown is that of the first part
+    text="all of, for the remedy of smallest training NLL among those that neutral text allows: "
+    + "; ".join(f"({i}) {part.text}" for i, part in enumerate(_REMEDY, 1)),
+    sesoi=mitigation_summary.BETTER.sesoi,
+    min_units=mitigation_summary.BETTER.min_units,
 )
 FUNCTION = Rule(  # the estimate shown is that of the second part
     text="all of: " + "; ".join(f"({i}) {part.text}" for i, part in enumerate(_PARTS, 1)),
@@ -38,6 +50,7 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     found, suppressed = last_layer_summary.summarise(tables, known)
     weighed, (contrast, reweights), gain = activation_summary.summarise(tables, config.seed)
     applied, carried, function = application_summary.summarise(tables, config.seed)
+    remedied, gained, mitigated, name = mitigation_summary.summarise(tables)
     claims = [
         claim(
             "C2.3 the MLP weighs heads: movers stay, others go", contrast, REWEIGHTS, "mlp_weights", judged=reweights
@@ -53,8 +66,15 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
         claim(
             "C2.7 the last layer suppresses the right answer", suppressed, last_layer_summary.SUPPRESSED, "last_layer"
         ),
+        claim(
+            f"C2.8 a remedy raises confidence on new relations ({name or 'none'})",
+            gained,
+            MITIGATES,
+            "mitigation",
+            judged=mitigated,
+        ),
     ]
-    return {**found, **weighed, **applied, "claims": pl.DataFrame(claims, schema=CLAIMS.schema)}
+    return {**found, **weighed, **applied, **remedied, "claims": pl.DataFrame(claims, schema=CLAIMS.schema)}
 
 
 def known_facts(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

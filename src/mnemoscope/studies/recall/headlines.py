@@ -138,5 +138,5 @@ def _shots(shots: pl.DataFrame) -> list[str]:
     return [
         f"With {alike['shots']} demonstrations the map of heads correlates {said(alike)} with the zero-shot map of other topics "
         f"(ceiling {alike['ceiling']:.2f}; by ranks {said(ranks)}, ceiling {ranks['ceiling']:.2f}); the strongest heads overlap by "
-        f"{shared['estimate']:.2f} (chance {shared['chance']:.2f})."
+        f"{shared['estimate']:.2f} (ceiling {shared['ceiling']:.2f}, chance {shared['chance']:.2f})."
     ]

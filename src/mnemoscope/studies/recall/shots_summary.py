@@ -7,6 +7,7 @@ larger             change of the effect of the strongest zero-shot heads (chosen
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,13 +18,14 @@ from jaxtyping import Float, Int
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.recall import SHOTS
 from mnemoscope.stats.clusters import clustered_mean, codes
-from mnemoscope.stats.correlation import ceiling, coefficient
+from mnemoscope.stats.correlation import ceiling, pearson, spearman
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.jackknife import jackknife
 from mnemoscope.studies.recall.carriers_summary import maps
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.units import Units
 
+Likeness = Callable[[np.ndarray, np.ndarray], float]
 SPLITS: Final = 10  # random halves, the same for every jackknife replicate
 
 
@@ -55,56 +57,56 @@ def strongest(effect: Float[np.ndarray, " cell"], k: int) -> Int[np.ndarray, " k
 
 def _compared(zero: Units, some: Units, k: int, config: Config) -> list[dict[str, Any]]:
     rng = np.random.default_rng(seed_of(config.seed, f"split halves {k}"))
-    rows: list[dict[str, Any]] = []
-    for measure, kind in (("rank_correlation", "spearman"), ("correlation", "pearson")):
-        alike, top = across_halves(zero, some, kind=kind, rng=rng)
-        rows.append(_row(measure, alike, k, ceiling=top, chance=0.0))
     most = few(len(zero.cells))
-    return [
-        *rows,
-        _row("overlap", overlap(zero, some, most), k, ceiling=1.0, chance=most / len(zero.cells)),
-        _row("larger", larger(zero, some, most), k, ceiling=np.nan, chance=0.0),
-    ]
+    rows: list[dict[str, Any]] = []
+    for measure, like, least in (
+        ("rank_correlation", spearman, -1.0),
+        ("correlation", pearson, -1.0),
+        ("overlap", lambda a, b: shared(a, b, most), 0.0),
+    ):
+        alike, top = across_halves(zero, some, like=like, rng=rng, least=least)
+        chance = most / len(zero.cells) if measure == "overlap" else 0.0
+        rows.append(_row(measure, alike, k, ceiling=top, chance=chance))
+    return [*rows, _row("larger", larger(zero, some, most), k, ceiling=np.nan, chance=0.0)]
 
 
-def across_halves(zero: Units, some: Units, *, kind: str, rng: np.random.Generator) -> tuple[Estimate, float]:
-    """Correlation of two maps from disjoint halves of the topics, averaged over random halves, and its ceiling."""
+def across_halves(
+    zero: Units, some: Units, *, like: Likeness, rng: np.random.Generator, least: float
+) -> tuple[Estimate, float]:
+    """Likeness of two maps from disjoint halves of the topics, averaged over random halves; and its ceiling.
+
+    Interval: jackknife-t over topics, cut at `least` and 1. (On Fisher's scale small differences near 1 would be blown up.)
+    """
     topics = zero.topics.astype(str)
     code, n = codes(topics)
     if n < 4:
-        return undefined("fewer than 4 topics to split", method="correlation across halves"), np.nan
+        return undefined("fewer than 4 topics to split", method="likeness across halves"), np.nan
     sides = [np.isin(code, rng.permutation(n)[: n // 2]) for _ in range(SPLITS)]
 
     def between(first: Units, second: Units, kept: Int[np.ndarray, " kept"]) -> float:
         found = [
-            coefficient(kind, _map(first.values[kept[one[kept]]]), _map(second.values[kept[~one[kept]]]))
+            like(_map(first.values[kept[one[kept]]]), _map(second.values[kept[~one[kept]]]))
             for side in sides
             for one in (side, ~side)
         ]
         return float(np.mean(found))
 
-    alike = jackknife(
-        lambda kept: between(zero, some, kept), topics
-    )  # near 1 Fisher's scale blows small differences up
-    alike = replace(alike, low=max(alike.low, -1.0), high=min(alike.high, 1.0)) if not np.isnan(alike.low) else alike
+    alike = jackknife(lambda kept: between(zero, some, kept), topics)
+    if not np.isnan(alike.low):
+        alike = replace(alike, low=max(alike.low, least), high=min(alike.high, 1.0))
     everyone = np.arange(len(topics))
     return alike, ceiling(between(zero, zero, everyone), between(some, some, everyone))
+
+
+def shared(first: Float[np.ndarray, " cell"], second: Float[np.ndarray, " cell"], most: int) -> float:
+    """Share of the `most` strongest heads of one map that are among those of the other."""
+    return len(set(strongest(first, most).tolist()) & set(strongest(second, most).tolist())) / most
 
 
 def _map(values: Float[np.ndarray, "unit cell"]) -> Float[np.ndarray, " cell"]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a cell that no unit has stays nan
         return np.nanmean(values, axis=0)
-
-
-def overlap(zero: Units, some: Units, most: int) -> Estimate:
-    """Share of the strongest heads of one map that are among the strongest of the other; jackknife-t over topics."""
-
-    def statistic(kept: np.ndarray) -> float:
-        a, b = (set(strongest(_map(one.values[kept]), most).tolist()) for one in (zero, some))
-        return len(a & b) / most
-
-    return jackknife(statistic, zero.topics.astype(str))
 
 
 def larger(zero: Units, some: Units, most: int) -> Estimate:

@@ -100,14 +100,18 @@ RECOVERY = Table(
 )
 HEAD_GAINS = Table(
     doc="Rise of the log attention ratio of the last prompt token with examples, per head, on the half of the items on which heads "
-    "are chosen and on the half on which they are judged.",
+    "are chosen and on the half on which they are judged; and what the answers lose without the head alone (mean-ablated).",
     columns=(
         *_PLACE,
         Column("layer", pl.Int64, "", "0 is the first"),
         Column("head", pl.Int64, "", "query head"),
         Column("choosing", pl.Float64, "nats", "mean rise on the first half; nan where undefined"),
         Column("judging", pl.Float64, "nats", "mean rise on the other"),
-        Column("chosen", pl.Boolean, "", "among the heads that are ablated"),
+        Column("chosen", pl.Boolean, "", "among the heads that are ablated together"),
+        Column(
+            "logprob", pl.Float64, "nats", "mean change of the answer behind examples without this head, judging half"
+        ),
+        Column("margin", pl.Float64, "nats", "the same of its margin; nan without distractors"),
     ),
     key=("copy", "task", "layer", "head"),
 )

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float, Int
+from scipy.stats import rankdata
 
 from mnemoscope.results.schema.icl_cause import ABLATION, ABLATION_SETS, MEASURES
-from mnemoscope.stats.clusters import clustered_mean
+from mnemoscope.stats.clusters import clustered_mean, codes
 from mnemoscope.stats.estimate import undefined
 from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
 from mnemoscope.studies.icl.cause_rows import Claimed, estimate_of, grid, row_of, sentence, units_of
 
 ALPHA = 0.05
+PERMUTATIONS = 1999
 NEEDED = Rule(
     text="margin of the right answer behind examples (nats) when the heads whose attention ratio rose most (chosen on every other "
     "item: one head in 16, at most a quarter of a layer's) are mean-ablated at the answering tokens, on the other items, minus "
@@ -100,10 +103,62 @@ def ablation_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]
             others = table.filter((pl.col("task") == task) & (pl.col("against") == "nothing"))
             ops = ", ".join(f"{op} {mean:.2g}" for op, mean in others.select("op", "estimate").rows())
             p = f"p over {row['n_sets']} sets {row['p_sets']:.3g} (smallest {row['smallest_p']:.3g})"
-            more = f"{row['heads']}; {p}; alone: {ops}"
+            more = f"{row['heads']}; {p}; not minus random: {ops}{_control(tables, task)}{_by_head(tables, task)}"
         text = sentence(name, judged, found, "nats beyond random heads", more)
         claims.append(Claimed(name=name, found=found, judged=judged, rule=NEEDED, evidence="icl_ablation", text=text))
     return claims
+
+
+def _control(tables: Mapping[str, pl.DataFrame], task: str) -> str:
+    rows = tables["icl_ablation"].filter(
+        (pl.col("copy") == "reinitialised")
+        & (pl.col("task") == task)
+        & (pl.col("run") == "after")
+        & (pl.col("measure") == "margin")
+        & (pl.col("against") == "random heads")
+    )
+    return f"; re-initialised copy {rows['estimate'][0]:.2g}" if rows.height else ""
+
+
+def _by_head(tables: Mapping[str, pl.DataFrame], task: str) -> str:
+    """Head by head: does the rise of the ratio go with the loss? Rank correlation within layers, permuted within layers."""
+    rows = tables["icl_head_gains"].filter(
+        (pl.col("copy") == "trained")
+        & (pl.col("task") == task)
+        & pl.col("choosing").is_finite()
+        & pl.col("margin").is_finite()
+    )
+    found = gain_and_loss(rows["choosing"].to_numpy(), -rows["margin"].to_numpy(), rows["layer"].to_numpy())
+    return "" if math.isnan(found[0]) else f"; head by head, rise against loss {found[0]:.2g} (p {found[1]:.2g})"
+
+
+def gain_and_loss(
+    rise: Float[np.ndarray, " head"], loss: Float[np.ndarray, " head"], layers: Int[np.ndarray, " head"]
+) -> tuple[float, float]:
+    """Correlation of the ranks of rise and loss within layers (means of layers taken out), one-sided p over 1,999 permutations.
+
+    nan with fewer than 6 heads, or where either is constant within layers.
+    """
+    code, n = codes(layers)
+    ranks = [_ranked(v, code, n) for v in (rise, loss)]
+    size = math.sqrt(float(ranks[0] @ ranks[0]) * float(ranks[1] @ ranks[1]))
+    if len(rise) < 6 or size < 1e-12:
+        return math.nan, math.nan
+    rng = np.random.default_rng(0)
+    order = [np.lexsort((rng.random(len(code)), code)) for _ in range(PERMUTATIONS)]
+    base = np.argsort(code, kind="stable")
+    there = np.array([ranks[0][base] @ ranks[1][one] for one in order]) / size
+    r = float(ranks[0] @ ranks[1]) / size
+    return r, float((1 + (there >= r - 1e-12).sum()) / (1 + PERMUTATIONS))
+
+
+def _ranked(values: np.ndarray, code: np.ndarray, n: int) -> np.ndarray:
+    """Ranks within layers, about each layer's mean rank."""
+    out = np.empty(len(values))
+    for layer in range(n):
+        own = rankdata(values[code == layer])
+        out[code == layer] = own - own.mean()
+    return out
 
 
 def _why(tables: Mapping[str, pl.DataFrame], task: str) -> str:

@@ -23,7 +23,7 @@ from mnemoscope.studies.icl.design import Design, design_of
 
 KINDS = ("transplant", "ablation", "sharpening")
 TASKS = ("lines", "passages")  # of the built-in ones
-ITEMS = {"trained": 40, "reinitialised": 12}  # by default
+ITEMS = {"trained": 64, "reinitialised": 12}  # by default
 Rows = list[dict[str, Any]]
 
 
@@ -57,7 +57,7 @@ def _slug(task: str) -> str:
 
 
 def items_of(config: Config, lm: LM, args: Mapping[str, Any]) -> tuple[Design, tuple[Item, ...]]:
-    """The design of a task, and its items: one draw of each (two items of a line), as many as ITEMS, evenly over the task's."""
+    """The design of a task, and its items: one draw of each, as many as ITEMS (thorough: all draws), evenly over the task's."""
     every = asked.prompts(config, lm, args["task"], args["preset"])
     design = design_of(args["task"], [prompt.labels for prompt in every])
     by: dict[tuple[str, int], dict[str, Prompt]] = {}
@@ -65,7 +65,8 @@ def items_of(config: Config, lm: LM, args: Mapping[str, Any]) -> tuple[Design, t
         key = (str(prompt.labels["item"]), int(prompt.labels["draw"]))
         by.setdefault(key, {})[str(prompt.labels["condition"])] = prompt
     found = [_item(design, key, under) for key, under in by.items()]
-    first = [item for item in found if config.thorough or _first(design, item, found)]
+    seen: set[str] = set()
+    first = [item for item in found if config.thorough or not (item.key["item"] in seen or seen.add(item.key["item"]))]
     most = len(first) if config.thorough and args["copy"] == "trained" else ITEMS[args["copy"]]
     step = max(1, -(-len(first) // most))
     return design, tuple(first[::step])
@@ -74,12 +75,6 @@ def items_of(config: Config, lm: LM, args: Mapping[str, Any]) -> tuple[Design, t
 def _item(design: Design, key: tuple[str, int], under: Mapping[str, Prompt]) -> Item:
     unit = str(under[design.before].labels.get(design.unit, key[0]))
     return Item(key={"item": key[0], "unit": unit, "draw": key[1]}, under=under)
-
-
-def _first(design: Design, item: Item, every: Sequence[Item]) -> bool:
-    """Whether it is one of the first two items of its unit where a unit has several, else the item's first draw."""
-    own = [one for one in every if one.key["unit"] == item.key["unit"]]
-    return item in own[:2] if design.unit != "item" else item.key == own[0].key
 
 
 def sentences_in(lm: LM, design: Design, items: Sequence[Item]) -> bool:

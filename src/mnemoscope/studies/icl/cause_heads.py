@@ -124,18 +124,20 @@ def asked_run(lm: LM, prompts: Sequence[Prompt]) -> Asked:
 def ablations(job: Job, config: Config, lm: LM, design: Design, items: Sequence[Item]) -> dict[str, pl.DataFrame]:
     """icl_head_gains and icl_ablations: the chosen heads in both runs by every op, random sets in both runs by their mean."""
     picked = chosen_heads(lm, design, items)
-    tables = {"icl_head_gains": _gains(job, picked), "icl_ablations": ABLATIONS.empty()}
     if not picked.heads:
-        return tables
+        nothing = dict.fromkeys(picked.rise, (float("nan"), float("nan")))
+        return {"icl_head_gains": _gains(job, picked, nothing), "icl_ablations": ABLATIONS.empty()}
     rng = np.random.default_rng(seed_of(config.seed, job.id))
     sets = layer_matched(picked.heads, list(picked.rise), rng=rng, most=RANDOM_SETS)
     rows: Rows = []
     proofs: list[Judged] = []
+    alone: dict[Head, tuple[float, float]] = {}
     for run, condition in zip(RUNS, (design.before, design.after), strict=True):
         asked = asked_run(lm, [item.under[condition] for item in items]).forced
-        means = _means(lm, asked, sorted({layer for layer, _ in picked.heads}))
+        means = _means(lm, asked, sorted({layer for layer, _ in picked.rise}))
         cells = [_replaced(one, "mean", means) for one in (picked.heads, *sets.sets)]
         cells += [_replaced(picked.heads, op, means) for op in ("resample", "zero")]
+        cells += [_replaced([head], "mean", means) for head in picked.rise if run == "after"]
         found = judged(lm, asked, cells, sources=[_next(asked.batch)], budget=config.budget)
         named = [(i, one, "mean") for i, one in enumerate((picked.heads, *sets.sets))]
         named += [(0, picked.heads, "resample"), (0, picked.heads, "zero")]
@@ -143,7 +145,17 @@ def ablations(job: Job, config: Config, lm: LM, design: Design, items: Sequence[
             more = {"run": run, "set": number, "heads": spelled(heads), "op": op, "complete": sets.complete}
             rows += _changes(job, items, more, found, cell)
         proofs.append(found)
-    tables["icl_ablations"] = pl.DataFrame(rows, schema=ABLATIONS.schema)
+        there = judging(items)
+        for head, cell in zip(picked.rise, range(len(named), len(cells)), strict=False):
+            change = (
+                (found.logprob[cell] - found.plain_logprob)[there],
+                (found.margin[cell] - found.plain_margin)[there],
+            )
+            alone[head] = (_mean(change[0]), _mean(change[1]))
+    tables = {
+        "icl_head_gains": _gains(job, picked, alone),
+        "icl_ablations": pl.DataFrame(rows, schema=ABLATIONS.schema),
+    }
     return {**tables, "verification": verified(job, *(one.verification for one in proofs))}
 
 
@@ -152,7 +164,7 @@ def spelled(heads: Sequence[Head]) -> str:
     return " ".join(f"L{layer}H{head}" for layer, head in sorted(heads))
 
 
-def _gains(job: Job, picked: Chosen) -> pl.DataFrame:
+def _gains(job: Job, picked: Chosen, alone: Mapping[Head, tuple[float, float]]) -> pl.DataFrame:
     rows = [
         {
             **place_of(job),
@@ -161,6 +173,8 @@ def _gains(job: Job, picked: Chosen) -> pl.DataFrame:
             "choosing": gain,
             "judging": other,
             "chosen": (layer, head) in picked.heads,
+            "logprob": alone[layer, head][0],
+            "margin": alone[layer, head][1],
         }
         for (layer, head), (gain, other) in picked.rise.items()
     ]

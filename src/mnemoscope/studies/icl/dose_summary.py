@@ -108,11 +108,26 @@ def dose_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str], co
             name = f"C3.10{'ab'[number]} attention to the relevant sentence makes the answer, {WHERE[run]} ({task})"
             layer, found = _judged(frame)
             judged = verdict(found, SHARPER, precondition=gains.get(task, ""))
-            text = sentence(name, judged, found, f"nats per doubling beyond a distractor (layer {layer})")
+            what = f"nats per doubling beyond a distractor (layer {layer})"
+            text = sentence(name, judged, found, what, _control(tables, task, run, layer))
             claims.append(
                 Claimed(name=name, found=found, judged=judged, rule=SHARPER, evidence="icl_dose_slopes", text=text)
             )
     return claims
+
+
+def _control(tables: Mapping[str, pl.DataFrame], task: str, run: str, layer: int) -> str:
+    """The same layer of the re-initialised copy, all its items."""
+    rows = tables["icl_dose_slopes"].filter(
+        (pl.col("copy") == "reinitialised")
+        & (pl.col("task") == task)
+        & (pl.col("run") == run)
+        & (pl.col("measure") == "margin")
+        & (pl.col("heads") == "all")
+        & (pl.col("sentence") == DIFFERENCE)
+        & (pl.col("layer") == layer)
+    )
+    return f"re-initialised copy {rows['estimate'][0]:.2g}" if rows.height else ""
 
 
 def _judged(frame: pl.DataFrame) -> tuple[int, Estimate]:

@@ -139,11 +139,25 @@ def recovery_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]
             judged = _both(found, rows.get(SAME), gains.get(task, ""))
             others = [f"in itself {rows[SAME]['recovery']:.2g}"] if SAME in rows else []
             others += [f"{s} {_number(row)}" for s, row in rows.items() if s != SAME]
-            text = sentence(name, judged, found, "of the gain above the neutral prefix", ", ".join(others))
+            control = _control(tables, task, place)
+            text = sentence(name, judged, found, "of the gain above the neutral prefix", ", ".join([*others, *control]))
             claims.append(
                 Claimed(name=name, found=found, judged=judged, rule=CARRIED, evidence="icl_recovery", text=text)
             )
     return claims
+
+
+def _control(tables: Mapping[str, pl.DataFrame], task: str, place: str) -> list[str]:
+    """What the same transplant does in the re-initialised copy, in nats: its share of no gain is no number."""
+    rows = tables["icl_recovery"].filter(
+        (pl.col("copy") == "reinitialised")
+        & (pl.col("task") == task)
+        & (pl.col("measure") == "logprob")
+        & (pl.col("place") == place)
+        & (pl.col("layer") == UPPER)
+        & (pl.col("source") == SAME)
+    )
+    return [f"re-initialised copy {rows['effect'][0]:.2g} nats of {rows['gain'][0]:.2g}"] if rows.height else []
 
 
 def _both(found: Estimate, row: Mapping[str, Any] | None, obstacle: str) -> Verdict:

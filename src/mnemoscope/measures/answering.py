@@ -121,17 +121,16 @@ def _further(lm: LM, state: _Read, ids: Int[Tensor, "batch new"]) -> tuple[_Read
 
 def _greedy(lm: LM, state: _Read, n: int) -> list[str]:
     """What the model says next: the most probable token, `n` times. Text is read off as what decoding adds to the prompt's."""
-    start = state.ids.shape[1]
+    rows, masks, new = state.ids.tolist(), state.mask.tolist(), list[list[int]]()
     for step in range(n):
         token = state.logits.argmax(-1, keepdim=True)
-        if step == n - 1:
-            state = replace(state, ids=torch.cat([state.ids, token], dim=1))
-        else:
+        new.append(token[:, 0].tolist())
+        if step < n - 1:
             state, _ = _further(lm, state, token)
     said: list[str] = []
-    for row, mask in zip(state.ids.tolist(), state.mask.tolist(), strict=True):
-        before = [i for i, there in zip(row[:start], mask[:start], strict=True) if there]
-        said.append(_decoded(lm, before + row[start:])[len(_decoded(lm, before)) :])
+    for row, mask, own in zip(rows, masks, zip(*new, strict=True), strict=True):
+        before = [i for i, there in zip(row, mask, strict=True) if there]
+        said.append(_decoded(lm, [*before, *own])[len(_decoded(lm, before)) :])
     return said
 
 

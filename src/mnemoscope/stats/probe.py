@@ -183,7 +183,8 @@ def _log_p(x: np.ndarray, y: np.ndarray, new: np.ndarray, penalty: float) -> tup
         return classes, np.zeros((len(new), 1))
     inside, outside = _prepared(x, new)
     model = LogisticRegression(C=1 / penalty, max_iter=5000, tol=1e-5).fit(inside, y)
-    return model.classes_, np.maximum(model.predict_log_proba(outside), -700.0)
+    with np.errstate(divide="ignore"):  # a probability of 0 is -inf here, and -700 below
+        return model.classes_, np.maximum(model.predict_log_proba(outside), -700.0)
 
 
 def _crossed(

@@ -1,12 +1,370 @@
-"""What the page shows of the causal part of the icl study."""
+"""What the page shows of the causal part of the icl study: links per prompt, transplants, ablations, dose curves.
 
-from collections.abc import Mapping
+Every picture has its controls in it: other sources beside the item's own, the cloud of random sets beside the chosen heads, the
+distractor beside the relevant sentence, conditions' means taken out beside left in.
+"""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
 import polars as pl
 
-from mnemoscope.report.section import Block
+from mnemoscope.report.charts import chosen, curves, dots, intervals, rounded, said, switch
+from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose
+from mnemoscope.results.schema.icl_cause import ADJUSTED, SENTENCES, SOURCES
+
+OVER = -1  # layer: the mean that claims rest on
+MOST_LAYERS = 8  # that a reader chooses among
+WORDS = {"logprob": "log probability", "margin": "margin over the distractors"}
+LEAD = (
+    "So far things change together. What follows changes one of them: the state that examples leave is carried into the run "
+    "without examples; heads are taken out; attention is turned up and down. Changes of answers are in nats, of the log "
+    "probability of the whole right answer or of its margin over the nearest distractor."
+)
 
 
 def blocks(tables: Mapping[str, pl.DataFrame]) -> tuple[Block, ...]:
-    """Blocks of the causal part, in reading order."""
-    return ()
+    """Blocks of the causal part, in reading order; what was not measured is left out and said."""
+    makers = (
+        ("icl_links", link_slopes),
+        ("icl_link_points", link_points),
+        ("icl_recovery", transplants),
+        ("icl_recovery", transplants_in_numbers),
+        ("icl_ablation_sets", ablations),
+        ("icl_head_gains", heads),
+        ("icl_dose_slopes", slopes),
+        ("icl_doses", doses),
+    )
+    found: list[Block] = []
+    absent: list[str] = []
+    for name, make in makers:
+        frame = tables.get(name)
+        if frame is None or not frame.height:
+            absent.append(name)
+        else:
+            found.append(make(frame))
+    if absent:
+        found.append(Prose(paragraphs=(f"Not measured: {', '.join(dict.fromkeys(absent))}.",)))
+    return (Prose(paragraphs=(LEAD,)), *found)
+
+
+def link_slopes(frame: pl.DataFrame) -> Figure:
+    """Slope of behaviour on what changes inside, with and without the means of the conditions."""
+    data = frame.filter((pl.col("layer") == OVER) & pl.col("within").is_in(ADJUSTED)).with_columns(
+        link=pl.col("task") + ": " + pl.col("inside") + ", " + pl.col("about")
+    )
+    chart = (
+        intervals(
+            "link",
+            colour="within",
+            title="slope, in within-item standard deviations",
+            extra=[said("n_units", "Q", "Units"), said("reason")],
+        )
+        .transform_filter(chosen("behaviour"))
+        .add_params(switch("behaviour", _first(data["behaviour"], "logprob")))
+    )
+    return Figure(
+        id="links",
+        title="Does a change inside go with a change in the answer?",
+        caption="Regression within items, before to after examples, with 95% intervals over items. Within items alone, any two "
+        "things that both rise are linked; with the means of the conditions taken out as well, only the items whose inside "
+        "changed more can be those whose answer changed more. Claims rest on the latter.",
+        chart=chart.to_dict(),
+        data=data.drop("method", "layer"),
+        alt="Slopes of behaviour on alignment, probes and attention ratio, with intervals.",
+    )
+
+
+def link_points(frame: pl.DataFrame) -> Figure:
+    """Change against change, one dot per prompt, with the least-squares line."""
+    data = frame.with_columns(link=pl.col("task") + ": " + pl.col("inside") + ", " + pl.col("about"))
+    tips = [said("item"), rounded("change_inside"), rounded("change_behaviour")]
+    x = alt.X("change_inside:Q", title="change inside (after - before)")
+    y = alt.Y("change_behaviour:Q", title="change of the answer (after - before)")
+    cloud = alt.Chart().mark_point(size=40, opacity=0.75).encode(x=x, y=y, tooltip=tips)
+    line = (
+        alt.Chart()
+        .transform_regression("change_inside", "change_behaviour")
+        .mark_line(strokeDash=[5, 3])
+        .encode(x=x, y=y)
+    )
+    layered: Any = alt.layer(cloud, line, data=MAIN)
+    chart = (
+        layered.transform_filter(chosen("link", "behaviour"))
+        .properties(width=560, height=300)
+        .add_params(
+            switch("link", data["link"].unique(maintain_order=True).to_list()),
+            switch("behaviour", _first(data["behaviour"], "logprob")),
+        )
+    )
+    return Figure(
+        id="link-points",
+        title="Change against change",
+        caption="One dot per prompt. Alignment and probe margin are averaged over the upper half of the layers, the attention "
+        "ratio over all. Taking the conditions' means out leaves this line's slope as it is.",
+        chart=chart.to_dict(),
+        data=data.select("link", "behaviour", "item", "draw", "change_inside", "change_behaviour"),
+        alt="Scatter of the change inside against the change of the answer.",
+    )
+
+
+def transplants(frame: pl.DataFrame) -> Figure:
+    """Recovery by layer, a curve per source; the last layer is a ceiling."""
+    data = _shown(frame.filter((pl.col("copy") == "trained") & (pl.col("layer") != OVER)))
+    wide = "unit == 'share of the gain'"
+    across = alt.X(
+        "layer:Q", title="behind block", scale=alt.Scale(nice=False), axis=alt.Axis(format="d", tickMinStep=1)
+    )
+    up = alt.Y("drawn:Q", title="recovered")
+    hue = alt.Color("source:N", title=None, sort=list(SOURCES))
+    tips = [
+        said("source"),
+        said("layer", "Q"),
+        rounded("recovery"),
+        rounded("estimate", "Minus neutral"),
+        rounded("low"),
+        rounded("high"),
+        rounded("p_maxt", "p (max-T)"),
+        rounded("effect", "Effect (nats)"),
+        rounded("gain", "Gain (nats)"),
+        said("n_units", "Q", "Units"),
+        said("reason"),
+    ]
+    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
+    band = (
+        alt.Chart()
+        .transform_filter(wide)
+        .mark_area(opacity=0.14)
+        .encode(x=across, y=alt.Y("recovery_low:Q"), y2="recovery_high:Q", color=hue)
+    )
+    line = alt.Chart().mark_line().encode(x=across, y=up, color=hue)
+    marks = (
+        alt.Chart()
+        .mark_point(size=55)
+        .encode(
+            x=across,
+            y=up,
+            color=hue,
+            tooltip=tips,
+            shape=alt.Shape(
+                "evidence:N", title=None, scale=alt.Scale(domain=["evidence", "ceiling"], range=["circle", "cross"])
+            ),
+        )
+    )
+    layered: Any = alt.layer(zero, band, line, marks, data=MAIN)
+    chart = (
+        layered.transform_calculate(
+            drawn=f"{wide} ? datum.recovery : datum.effect", evidence="datum.ceiling ? 'ceiling' : 'evidence'"
+        )
+        .transform_filter(chosen("shown", "place"))
+        .properties(width=620, height=300)
+        .add_params(
+            switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"),
+            switch("place", data["place"].unique(maintain_order=True).to_list()),
+            switch("unit", ("share of the gain", "nats")),
+        )
+    )
+    return Figure(
+        id="transplants",
+        title="How much of the gain comes with the state alone",
+        caption="The run before examples takes, behind one block, the residual stream of another run at the same tokens of the "
+        "item: behind its own examples, behind examples with shuffled answers, behind neutral text of the same length, or that of "
+        "another item. Recovery is (patched - before) / (after - before); it is drawn where the gain's interval excludes 0. "
+        "Crosses mark the last block, where the last token's state is the answer itself: a ceiling, no evidence. Claims subtract "
+        "the neutral prefix and average the upper half of the layers without the last.",
+        chart=chart.to_dict(),
+        data=data.drop("method", "copy", "n"),
+        alt="Recovery of transplants by layer, one curve per source.",
+    )
+
+
+def transplants_in_numbers(frame: pl.DataFrame) -> Grid:
+    """The rows that claims rest on."""
+    own = frame.filter(pl.col("layer") == OVER)
+    columns = (
+        "copy",
+        "task",
+        "measure",
+        "place",
+        "source",
+        "recovery",
+        "estimate",
+        "low",
+        "high",
+        "effect",
+        "gain",
+        "n_units",
+    )
+    return Grid(
+        id="recovery",
+        title="Transplants in numbers",
+        caption="Mean over the upper half of the layers without the last. Recovery: share of the gain; minus neutral, with its "
+        "interval: above that of the neutral prefix; effect and gain in nats.",
+        data=own.select(*columns, "reason"),
+        labels={"estimate": "Minus neutral"},
+    )
+
+
+def ablations(frame: pl.DataFrame) -> Figure:
+    """The chosen heads against sets of as many heads in the same layers."""
+    data = _shown(frame).with_columns(
+        kind=pl.when(pl.col("set") == 0).then(pl.lit("chosen")).otherwise(pl.lit("random"))
+    )
+    rows = alt.Y("row:N", title=None)
+    x = alt.X("effect:Q", title="change of the answer without them (nats)")
+    tips = [said("heads"), said("kind"), rounded("effect")]
+    base = alt.Chart().transform_calculate(row="datum.copy + ', ' + datum.run + ' examples'")
+    random = (
+        base.transform_filter("datum.kind == 'random'")
+        .mark_tick(thickness=1.5, opacity=0.5, height=18)
+        .encode(x=x, y=rows, tooltip=tips)
+    )
+    own = (
+        base.transform_filter("datum.kind == 'chosen'")
+        .mark_point(size=110, shape="diamond", filled=True, color="#d55e00")
+        .encode(x=x, y=rows, tooltip=tips)
+    )
+    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=alt.datum(0))
+    layered: Any = alt.layer(zero, random, own, data=MAIN)
+    chart = (
+        layered.transform_filter(chosen("shown"))
+        .properties(width=560, height=alt.Step(40))
+        .add_params(switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"))
+    )
+    return Figure(
+        id="ablations",
+        title="Are the heads that look more the heads that matter?",
+        caption="Diamond: the heads whose attention ratio rose most, chosen on other items, replaced by their mean output at the "
+        "answering tokens. Ticks: as many heads of the same layers. All numbers are from items that did not choose.",
+        chart=chart.to_dict(),
+        data=data.select("shown", "copy", "run", "kind", "set", "heads", "effect"),
+        alt="Effect of ablating the chosen heads beside random sets of heads.",
+    )
+
+
+def heads(frame: pl.DataFrame) -> Figure:
+    """Head by head: rise of the ratio against what is lost without the head."""
+    own = frame.filter(pl.col("copy") == "trained").unpivot(
+        on=["margin", "logprob"],
+        index=["task", "layer", "head", "choosing", "chosen"],
+        variable_name="measure",
+        value_name="effect",
+    )
+    data = _shown(own)
+    chart = (
+        dots(
+            "choosing",
+            "effect",
+            x_title="rise of the log attention ratio with examples (nats)",
+            y_title="change of the answer without the head (nats)",
+            colour="chosen",
+            extra=[said("layer"), said("head")],
+        )
+        .transform_filter(chosen("shown"))
+        .add_params(switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"))
+    )
+    return Figure(
+        id="gain-and-loss",
+        title="Head by head",
+        caption="One dot per head: what it gains in attention to the relevant sentence on one half of the items, and what the "
+        "answers of the other half lose without it. Click a dot to see what the head attends to.",
+        chart=chart.to_dict(),
+        data=data.drop("task", "measure"),
+        alt="Scatter of the rise of the attention ratio against the effect of ablating the head.",
+    )
+
+
+def slopes(frame: pl.DataFrame) -> Figure:
+    """Change per doubling of attention, by layer."""
+    data = _shown(frame.filter((pl.col("copy") == "trained") & (pl.col("heads") == "all")))
+    chart = (
+        curves(
+            "layer",
+            "estimate",
+            colour="sentence",
+            order=(*SENTENCES, "difference"),
+            x_title="layer",
+            y_title="change per doubling of attention (nats)",
+            extra=[rounded("p_maxt", "p (max-T)"), said("n_units", "Q", "Units")],
+        )
+        .transform_filter(chosen("shown", "run"))
+        .add_params(
+            switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"),
+            switch("run", ("after", "before"), ("behind examples", "without examples"), title="Run"),
+        )
+    )
+    return Figure(
+        id="sharpening",
+        title="Does more attention to what is relevant make the answer?",
+        caption="All heads of one layer attend g times as much to one sentence, at the tokens that predict the answer; slope of "
+        "the answer on log2 g with its 95% interval. The distractor is the control: difference is relevant minus distractor.",
+        chart=chart.to_dict(),
+        data=data.drop("method", "copy", "heads"),
+        alt="Slope of the answer per doubling of attention, by layer and sentence.",
+    )
+
+
+def doses(frame: pl.DataFrame) -> Figure:
+    """Dose curves of the layers that move the answer most."""
+    own = _shown(frame.filter((pl.col("copy") == "trained") & (pl.col("heads") == "all")))
+    size = (
+        own.group_by("layer")
+        .agg(pl.col("estimate").fill_nan(0.0).abs().max())
+        .sort("estimate", "layer", descending=[True, False])
+    )
+    kept = size["layer"].head(MOST_LAYERS).to_list()
+    data = own.filter(pl.col("layer").is_in(kept)).with_columns(at=pl.format("layer {}", "layer"))
+    x = alt.X(
+        "g:Q", title="attention times", scale=alt.Scale(type="log", base=2), axis=alt.Axis(values=[0.25, 0.5, 1, 2, 4])
+    )
+    hue = alt.Color("sentence:N", title=None, sort=list(SENTENCES))
+    tips = [
+        said("sentence"),
+        said("g", "Q"),
+        rounded("estimate"),
+        rounded("low"),
+        rounded("high"),
+        rounded("attention"),
+    ]
+    bars = (
+        alt.Chart()
+        .mark_rule(opacity=0.6)
+        .encode(x=x, y=alt.Y("low:Q", title="change of the answer (nats)"), y2="high:Q", color=hue)
+    )
+    line = alt.Chart().mark_line(point=True).encode(x=x, y="estimate:Q", color=hue, tooltip=tips)
+    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
+    layered: Any = alt.layer(zero, bars, line, data=MAIN)
+    names = [f"layer {layer}" for layer in kept]
+    chart = (
+        layered.transform_filter(chosen("shown", "run", "at"))
+        .properties(width=560, height=260)
+        .add_params(
+            switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"),
+            switch("run", ("after", "before"), ("behind examples", "without examples"), title="Run"),
+            switch("at", names, title="Layer"),
+        )
+    )
+    return Figure(
+        id="doses",
+        title="Dose curves",
+        caption="Mean change of the answer with its 95% interval when attention to one sentence is multiplied by 1/4, 1/2, 2 or 4 "
+        "and renormalised; the layers that move the answer most, the strongest first.",
+        chart=chart.to_dict(),
+        data=data.drop("method", "copy", "heads"),
+        alt="Dose curves of attention to the relevant sentence and to a distractor.",
+    )
+
+
+def _shown(frame: pl.DataFrame) -> pl.DataFrame:
+    """With the column that the reader chooses by: task and what is read of its answers; a margin nobody has is left out."""
+    number = "estimate" if "estimate" in frame.columns else "effect"
+    there = frame.with_columns(some=pl.col(number).is_finite().any().over("task", "measure"))
+    kept = there.filter(pl.col("some") | (pl.col("measure") == "logprob")).drop("some")
+    named = pl.col("measure").replace(WORDS)
+    return kept.with_columns(shown=pl.col("task") + ": " + named)
+
+
+def _first(values: pl.Series, wanted: str) -> Sequence[str]:
+    there = values.unique(maintain_order=True).to_list()
+    return [v for v in (wanted,) if v in there] + [v for v in there if v != wanted]

@@ -239,7 +239,11 @@ def link_claims(tables: Mapping[str, pl.DataFrame], tasks: Sequence[Task], gains
         if task.name in ("persona", "simple"):
             continue
         claims += [_predicts(row) for row in own.filter(pl.col("within") == STRATA).iter_rows(named=True)]
-        changed = own.filter((pl.col("within") == ADJUSTED[1]) & (pl.col("behaviour") == "logprob"))
+        changed = own.filter(
+            (pl.col("within") == ADJUSTED[1])
+            & (pl.col("behaviour") == "logprob")
+            & ~pl.col("about").is_in(["both", "line"])  # as in C3.2: averages and finer versions of the others
+        )
         claims += [_goes_with(row, own, gains[task.name]) for row in changed.iter_rows(named=True)]
     return sorted(claims, key=lambda one: one.name)
 

@@ -102,7 +102,7 @@ def _outputs(lm: LM, found: Sequence[Heads], heads: Sequence[Head]) -> dict[Head
 
 
 def _carried(lm: LM, first: int, stop: int) -> float:
-    return prod(part.residual for part in block_parts(lm)[first:stop])
+    return float(prod(part.residual for part in block_parts(lm)[first:stop]))
 
 
 def _reading(lm: LM, layer: int, outputs: Mapping[Head, Tensor], seen: Mapping[tuple[str, int], Tensor]) -> Reading:

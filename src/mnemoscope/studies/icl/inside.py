@@ -17,7 +17,7 @@ from mnemoscope.engine.site import site_reason
 from mnemoscope.measures.attention_ratio import group_attention
 from mnemoscope.measures.pooling import pool
 from mnemoscope.measures.prompt_groups import Groups, groups
-from mnemoscope.model.batch import Batch
+from mnemoscope.model.batch import Batch, forward_inputs
 from mnemoscope.model.lm import LM
 from mnemoscope.model.seams import BlockCall, block_seam
 
@@ -65,6 +65,7 @@ def inside(lm: LM, batch: Batch, stored: Sequence[tuple[str, str]]) -> Inside:
         keep(resid)
 
     layers = [layer for layer in range(lm.n_layers) if not site_reason(lm, "pattern", layer)]
+    forward_inputs(lm, batch)  # whatever has to be found out about the model runs it: before the seams are open
     with block_seam(lm.blocks, before=before, after=after):
         record(lm, batch, {"pattern": layers}, batch.last[:, None], layer_done)
     return Inside(

@@ -1,0 +1,360 @@
+"""The icl study where the truth is known: planted ratios and planted geometry come back, their twin does not take it in."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+
+def labelled(prompts):
+    """Planted prompts as a user would label them."""
+    return [
+        replace(
+            p,
+            labels={k: v for k, v in p.labels.items() if k not in ("example", "cluster")}
+            | {"condition": "example" if p.labels["example"] else "none"},
+        )
+        for p in prompts
+    ]
+
+
+def studied(kind, out, **sizes):
+    from mnemoscope.data import jsonl
+    from mnemoscope.model.lm import view
+    from mnemoscope.reference import planted
+    from mnemoscope.runner import run
+
+    made = planted(kind, **{"noise": 0.5, "draws": 2, **sizes})
+    file = out / f"{kind}.jsonl"
+    jsonl.write(file, labelled(made.prompts))
+    lm = view(made.model, made.tokenizer, name=f"planted-{kind}")
+    return made, run("icl", lm, out=out / kind, quiet=True, threads=1, data=str(file))
+
+
+@pytest.fixture(scope="module")
+def geometry(tmp_path_factory):
+    return studied("geometry", tmp_path_factory.mktemp("icl"))
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    return studied("geometry_twin", tmp_path_factory.mktemp("icl"))
+
+
+def aligned(run, layer, hypothesis, condition, pooling="last", kind="spearman"):
+    rows = run.tables["icl_alignment"].filter(
+        (pl.col("copy") == "trained")
+        & (pl.col("layer") == layer)
+        & (pl.col("hypothesis") == hypothesis)
+        & (pl.col("condition") == condition)
+        & (pl.col("versus") == "")
+        & (pl.col("pooling") == pooling)
+        & (pl.col("tokens") == "all")
+        & (pl.col("kind") == kind)
+    )
+    assert rows.height == 1
+    return rows.row(0, named=True)
+
+
+def claim(run, start):
+    rows = run.tables["claims"].filter(pl.col("claim").str.starts_with(start))
+    assert rows.height == 1
+    return rows.row(0, named=True)
+
+
+def test_planted_ratios_come_back_from_one_pass():
+    """Every head of the layer, and their mean, has the prescribed logarithm of the ratio under either condition."""
+    from mnemoscope.model.batch import tokenize
+    from mnemoscope.model.lm import view
+    from mnemoscope.reference import planted
+    from mnemoscope.studies.icl.inside import inside
+
+    for family in ("llama", "gpt2"):
+        made = planted("geometry", noise=0.0, draws=1, people=3, family=family)
+        lm = view(made.model, made.tokenizer)
+        found = inside(lm, tokenize(lm, made.prompts), (("all", "max"),))
+        (layer,) = {head.layer for head in made.truth.of_kind("ratio")}
+        low, high = made.truth.facts["log_ratio"]
+        ratio = np.log(found.attention[layer][:, :, 0] / found.attention[layer][:, :, 1])
+        for row, prompt in enumerate(made.prompts):
+            assert ratio[row] == pytest.approx(high if prompt.labels["example"] else low, abs=0.02)
+
+
+def test_vectors_and_rows_are_those_of_the_trace():
+    """Independent reference: the same pooled values from hidden states of transformers."""
+    import torch
+
+    from mnemoscope.model.batch import tokenize
+    from mnemoscope.model.lm import view
+    from mnemoscope.reference import planted
+    from mnemoscope.studies.icl.inside import inside
+
+    made = planted("geometry", noise=0.5, draws=1, people=3, sentences=2)
+    lm = view(made.model, made.tokenizer)
+    batch = tokenize(lm, made.prompts[:5])
+    found = inside(lm, batch, (("all", "max"), ("all", "mean"), ("all", "last"), ("relevant", "max")))
+    for row in range(5):
+        n = int(batch.lengths[row])
+        with torch.no_grad():
+            states = made.model(input_ids=batch.ids[row : row + 1, :n], output_hidden_states=True).hidden_states
+        for layer in range(made.model.config.num_hidden_layers):  # transformers normalises the last one
+            own = states[layer][0, 1:].numpy()  # without the start token
+            np.testing.assert_allclose(found.vectors["all", "max"][layer, row], own.max(0), atol=1e-4)
+            np.testing.assert_allclose(found.vectors["all", "mean"][layer, row], own.mean(0), atol=1e-4)
+            np.testing.assert_allclose(found.vectors["all", "last"][layer, row], own[-1], atol=1e-4)
+            chosen = found.groups.asked[row, 1:n].numpy()
+            np.testing.assert_allclose(found.vectors["relevant", "max"][layer, row], own[chosen].max(0), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_geometry_is_found_where_it_was_planted(geometry):
+    _, run = geometry
+    for condition in ("none", "example"):
+        for level in (3, 4):  # behind blocks 2 and 3
+            found = aligned(run, level, "activity", condition)
+            assert found["low"] > 0.4
+            assert found["p_maxt"] < 0.05
+            assert aligned(run, level, "name", condition)["estimate"] < 0.1
+        assert aligned(run, 2, "name", condition)["low"] > 0.2  # the asked name is held there, by construction
+        assert aligned(run, 2, "activity", condition)["estimate"] < 0.1
+    rows = run.tables["icl_alignment"].filter(
+        (pl.col("kind") == "spearman") & (pl.col("pooling") == "last") & (pl.col("versus") == "")
+    )
+    at_0 = rows.filter(pl.col("layer") == 0)
+    assert at_0["estimate"].is_nan().all()  # one and the same question mark
+    assert (at_0["reason"] == "distances undefined or constant").all()
+
+
+@pytest.mark.slow
+def test_ratios_answers_and_claims_of_the_planted_model(geometry):
+    made, run = geometry
+    low, high = made.truth.facts["log_ratio"]
+    (layer,) = {head.layer for head in made.truth.of_kind("ratio")}
+    ratios = run.tables["icl_ratios"].filter((pl.col("copy") == "trained") & (pl.col("layer") == layer))
+    for condition, true in (("none", low), ("example", high)):
+        own = ratios.filter((pl.col("condition") == condition) & (pl.col("versus") == ""))
+        assert own["ratio"].to_numpy() == pytest.approx(true, abs=0.02)
+        assert (own["p_maxt"] < 0.05).all()
+    change = ratios.filter((pl.col("condition") == "example") & (pl.col("versus") == "none"))
+    assert (change["low"] > 1.0).all()
+    quiet = run.tables["icl_ratios"].filter(
+        (pl.col("copy") == "trained") & (pl.col("layer") == 3) & (pl.col("versus") == "none")
+    )
+    assert (quiet["estimate"].abs() < 0.01).all()
+    assert claim(run, "C3.0")["verdict"] == "supported"  # the standing push breaks the format without an example
+    assert claim(run, "C3.4")["verdict"] == "supported"
+    assert run.tables["verification"]["ok"].all()
+
+
+@pytest.mark.slow
+def test_the_twin_has_geometry_of_no_use(twin):
+    _, run = twin
+    for hypothesis in ("activity", "name"):
+        for level in (3, 4):
+            found = aligned(run, level, hypothesis, "example")
+            assert abs(found["estimate"]) < 0.1
+            assert found["p_maxt"] > 0.05
+    judged = run.tables["claims"].filter(
+        pl.col("claim").str.starts_with("C3.2") | pl.col("claim").str.starts_with("C3.3")
+    )
+    assert not (judged["verdict"] == "supported").any()
+
+
+def test_passages_are_crossed_and_balanced():
+    from collections import Counter
+
+    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl.config import Config
+
+    config = Config()
+    prompts = tasks.asked(config, "passages", lambda text: len(text.split()))
+    before = [p for p in prompts if p.labels["condition"] == "none"]
+    assert len(prompts) == 4 * len(before) == 4 * 36 * config.draws
+    for name in ("position", "format"):
+        for by in ("name", "activity"):
+            assert set(Counter((p.labels[name], p.labels[by]) for p in before).values()) == {config.draws * 2}
+    assert set(Counter((p.labels["position"], p.labels["format"]) for p in before).values()) == {8}
+    people = {p.labels["name"] for p in before}
+    for prompt in before:
+        assert set(str(prompt.labels["names"]).split("|")) <= people  # a closed world: which of these is a question
+    longer = {}
+    for prompt in prompts:
+        longer.setdefault((prompt.labels["item"], prompt.labels["draw"]), {})[prompt.labels["condition"]] = prompt
+    for own in longer.values():
+        assert own["example"].text.endswith(own["none"].text)
+        assert own["neutral"].text.endswith(own["none"].text)
+        assert own["shuffled"].text != own["example"].text
+        assert not {n for n in people if n in own["example"].text.removesuffix(own["none"].text)}
+        assert abs(len(own["neutral"].text.split()) - len(own["example"].text.split())) <= 3
+
+
+def test_lines_keep_their_item_under_every_condition():
+    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl.config import Config
+
+    prompts = tasks.asked(Config(limit=1), "lines", lambda text: len(text), preset="decimals")
+    items = {}
+    for prompt in prompts:
+        items.setdefault(prompt.labels["item"], {})[prompt.labels["condition"]] = prompt
+    assert len(items) == 16
+    for own in items.values():
+        assert len({p.answer for p in own.values()}) == 1
+        assert own["k8"].text.startswith(own["k2"].text.rsplit(" (", 1)[0])
+        assert sorted(own["shuffled"].part("point_y")) == sorted(own["k8"].part("point_y"))
+        assert own["shuffled"].part("point_x") == own["k8"].part("point_x")
+        assert own["k2"].answer not in own["k2"].foils
+        assert len(own["k2"].foils) >= 2
+        assert abs(len(own["neutral"].text) - len(own["k8"].text)) <= 12
+
+
+def test_personas_have_all_four_cells_with_and_without_example():
+    from mnemoscope.studies.icl import design, tasks
+    from mnemoscope.studies.icl.config import Config
+
+    prompts = tasks.asked(Config(limit=4), "persona", len)
+    cells = {p.labels["condition"] for p in prompts}
+    assert cells == set(design.DESIGNS["persona"].conditions)
+    assert len(cells) == 8
+    lie = next(p for p in prompts if p.labels["condition"] == "truthful_deceitful+example")
+    assert lie.part("persona")[0].endswith("you always lie.")
+    assert lie.part("demonstration")
+
+
+def test_recency_alone_is_no_relevance():
+    """Heads that favour positions, whatever is asked: excess 0 on average, and as often significant as said."""
+    from mnemoscope.stats.maxt import redraw_max_t
+    from mnemoscope.studies.icl.ratio_summary import _versions
+
+    rejected, seen = 0, []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        place = np.arange(36) % 3
+        attention = np.exp(np.array([0.0, 0.5, 1.5]) + rng.normal(0, 0.5, (36, 4, 3)))
+        ratio, versions = _versions(attention, place)
+        seen.append(versions[0].mean())
+        test = redraw_max_t(versions, rng=rng, n_perm=99, side="two-sided")
+        rejected += bool((test.p <= 0.05).any())
+        assert ratio == pytest.approx(np.log(attention[np.arange(36), :, place] / _others(attention, place)))
+    assert rejected <= 9  # 3 expected, 9 the 99.9% limit
+    assert abs(np.mean(seen)) < 0.02
+
+
+def _others(attention, place):
+    rows = np.arange(len(place))
+    return (attention.sum(-1) - attention[rows, :, place]) / (attention.shape[-1] - 1)
+
+
+def test_a_relevant_sentence_that_never_moves_is_undefined():
+    from mnemoscope.studies.icl.ratio_summary import _versions
+
+    attention = np.exp(np.random.default_rng(0).normal(size=(10, 2, 3)))
+    _, versions = _versions(attention, np.zeros(10, int))
+    assert np.isnan(versions).all()
+
+
+def prompt(item, condition, **labels):
+    from mnemoscope.data.prompt import Prompt
+
+    return Prompt(text=f"{item} {condition}", answer=" x", labels={"item": item, "condition": condition, **labels})
+
+
+def written(tmp_path, prompts):
+    from mnemoscope.data import jsonl
+
+    jsonl.write(tmp_path / "own.jsonl", prompts)
+    return str(tmp_path / "own.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([("a", "none"), ("b", "none"), ("c", "none")], "has one condition"),
+        (
+            [("a", "none"), ("a", "example"), ("b", "none"), ("c", "none"), ("c", "example")],
+            "1 items .* lack a condition",
+        ),
+        ([(i, c) for i in "ab" for c in ("none", "example")], "too few items"),
+    ],
+)
+def test_designs_that_cannot_be_compared_are_refused(tmp_path, prompts, message):
+    from mnemoscope.errors import DataError
+    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl.config import Config
+
+    with pytest.raises(DataError, match=message):
+        tasks.users(Config(data=written(tmp_path, [prompt(*one) for one in prompts])), len)
+
+
+def test_own_prompts_get_the_hypotheses_that_their_labels_allow(tmp_path):
+    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl.config import Config
+    from mnemoscope.studies.icl.design import design_of
+
+    own = [
+        prompt(f"i{i}", c, colour="red" if i % 2 else "blue", place=i, shape="round", size=c)
+        for i in range(6)
+        for c in ("none", "example", "other")
+    ]
+    made = tasks.users(Config(data=written(tmp_path, own)), len)["own"]
+    found = design_of("own", [p.labels for p in made])
+    assert (found.before, found.after, found.conditions) == ("none", "example", ("none", "example", "other"))
+    assert [h.name for h in found.hypotheses] == [
+        "colour"
+    ]  # place is the item's own, shape constant, size varies within items
+
+
+def test_too_few_items_for_the_folds_and_labels_of_one_class():
+    from mnemoscope.errors import InputError
+    from mnemoscope.studies.icl.config import Config
+    from mnemoscope.studies.icl.design import Design, Target
+    from mnemoscope.studies.icl.frames import Pooled, Task
+    from mnemoscope.studies.icl.probe_summary import question
+
+    def vectors(items, classes):
+        labels = [f'{{"item": "{item}", "t": "{one}"}}' for item, one in zip(items, classes, strict=True)]
+        frame = pl.DataFrame({"item": list(items), "draw": [0] * len(items), "labels": labels})
+        design = Design(task="toy", before="a", after="b", conditions=("a", "b"), contrasts=())
+        task = Task(
+            name="toy", design=design, keys=frame.select("item", "draw"), asked={"a": frame, "b": frame}, answers=frame
+        )
+        return Pooled(copy="trained", task=task, tokens="all", pooling="last", vectors={})
+
+    target = Target(name="t", label="t")
+    with pytest.raises(InputError, match="fewer items than folds"):
+        question(vectors("abc", "xyx"), target, Config())
+    with pytest.raises(InputError, match="at least two classes"):
+        question(vectors("abcdef", "xxxxxx"), target, Config())
+
+
+def test_the_crossed_design_has_room_for_distractors():
+    from mnemoscope.errors import PromptError
+    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl.config import Config
+
+    with pytest.raises(PromptError, match="does not fit"):
+        tasks.asked(Config(limit=2), "passages", len)
+
+
+def test_a_claim_needs_all_its_parts():
+    from mnemoscope.stats.estimate import Estimate
+    from mnemoscope.stats.verdict import Rule
+    from mnemoscope.studies.icl.claims import Claim, Part
+
+    def part(low, high):
+        middle = (low + high) / 2
+        return Part(
+            against="x", found=Estimate(estimate=middle, low=low, high=high, p=math.nan, n=9, n_units=9, method="m")
+        )
+
+    rule = Rule(text="rises", sesoi=0.1)
+    for bounds, word in (
+        (((0.2, 0.4), (0.3, 0.5)), "supported"),
+        (((0.2, 0.4), (0.0, 0.5)), "undetermined"),
+        (((0.2, 0.4), (-0.3, 0.0)), "contradicted"),
+    ):
+        parts = tuple(part(*one) for one in bounds)
+        assert Claim(name="c", rule=rule, parts=parts, evidence="e").judged().verdict == word
+    unable = Claim(name="c", rule=rule, parts=(part(0.2, 0.4),), evidence="e", precondition="it cannot")
+    assert (unable.judged().verdict, unable.judged().reason) == ("not testable", "it cannot")

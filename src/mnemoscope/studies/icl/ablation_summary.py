@@ -18,9 +18,8 @@ from mnemoscope.studies.icl.cause_rows import Claimed, estimate_of, grid, row_of
 ALPHA = 0.05
 PERMUTATIONS = 1999
 NEEDED = Rule(
-    text="margin of the right answer behind examples (nats) when the heads whose attention ratio rose most (chosen on every other "
-    "item: one head in 16, at most a quarter of a layer's) are mean-ablated at the answering tokens, on the other items, minus "
-    "the mean over layer-matched random sets: below -.1, and p over the sets at most .05",
+    text="margin behind examples (nats) without the heads whose attention ratio rose most (mean-ablated; chosen on half of the "
+    "items, judged on the rest), minus the mean over layer-matched random sets: below -.1, and p over the sets at most .05",
     sesoi=SESOI["effect_logit"],
     side="less",
 )

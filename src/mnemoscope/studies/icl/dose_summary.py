@@ -19,9 +19,8 @@ from mnemoscope.studies.icl.config import Config
 
 DIFFERENCE = "difference"
 SHARPER = Rule(
-    text="change of the right answer's margin per doubling of all heads' attention to the relevant sentence in one layer, minus "
-    "the same for a distractor at balanced positions (nats per doubling; layer chosen on every other unit, judged on the rest): "
-    "above .1",
+    text="change of the margin (nats) per doubling of one layer's attention to the relevant sentence, minus the same for a "
+    "distractor at balanced positions; layer chosen on half of the units, judged on the rest: above .1",
     sesoi=SESOI["effect_logit"],
 )
 WHERE = {"after": "behind examples", "before": "without examples"}

@@ -22,9 +22,8 @@ from mnemoscope.studies.icl.config import Config
 SAME, NEUTRAL = "same item", "neutral prefix"
 UPPER = -1  # layer: mean over the upper half without the last
 CARRIED = Rule(
-    text="share of the gain in log probability of the right answer (behind examples - without) that the transplanted state of the "
-    "same item's run brings, mean over the upper half of the layers without the last: above .1, as it is and minus that of a "
-    "neutral prefix of equal length; testable where the gain's interval lies above 0 (against no prefix and against a neutral one)",
+    text="share of the gain in log probability that the state of the same item's run brings, mean over the upper half of the "
+    "layers without the last: above .1, in itself and beyond a neutral prefix; testable where examples gain, over neutral text too",
     sesoi=0.1,
 )
 STATES = {"last token": "the last token's state", "item tokens": "the state of the item's tokens"}

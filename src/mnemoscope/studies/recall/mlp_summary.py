@@ -43,9 +43,7 @@ KNOWN_RANK = 10  # as in `knowledge.known`: first among the relation's answers, 
 
 
 def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, pl.DataFrame]:
-    """The inferred tables of steps 4 to 7, and their claims."""
-    if "last_layer_prompts" not in tables:
-        return {}
+    """The inferred tables of steps 4 to 7, and their claims; not testable where nothing was measured."""
     known = known_facts(tables)
     found, suppressed = last_layer_summary.summarise(tables, known)
     weighed, (contrast, reweights), gain = activation_summary.summarise(tables, config.seed)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention, silu
 from transformers import LlamaConfig
 
-HIDDEN, EMBEDDED = 0.04, 0.08  # standard deviations of initial weights
+from mnemoscope.reference.initial import start_
 
 
 class Attention(nn.Module):
@@ -85,11 +85,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.model = Stack(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        # Tied on purpose: a head that copies then copies all words at once, instead of learning each word's output row.
-        self.lm_head.weight = self.model.embed_tokens.weight
         self.theta = float((config.rope_parameters or {}).get("rope_theta") or 10_000.0)
         self.d_head = _d_head(config)
-        _start_(self, config, generator)
+        start_(self, config, generator)
 
     def forward(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
         """Logits; rows are padded on the right, where causal attention makes padding harmless."""
@@ -98,23 +96,6 @@ class Decoder(nn.Module):
         for block in self.model.layers:
             x = block(x, cos, sin)
         return self.lm_head(self.model.norm(x))
-
-
-def _start_(decoder: Decoder, config: LlamaConfig, generator: torch.Generator) -> None:
-    """Initial weights: normal, writes into the stream smaller with depth, embeddings of the size of the blocks' outputs.
-
-    All embeddings share a common vector, because a rotary head without biases needs something that every token has in order to
-    attend by distance alone. (Meant to help previous-token heads; its effect alone has not been measured, see docs/log.md.)
-    """
-    deep = HIDDEN / (2 * config.num_hidden_layers) ** 0.5
-    with torch.no_grad():
-        for name, weight in decoder.named_parameters():
-            if weight.ndim == 2 and "embed" not in name:
-                scale = deep if name.endswith(("o_proj.weight", "down_proj.weight")) else HIDDEN
-                weight.normal_(0.0, scale, generator=generator)
-        embedding = decoder.model.embed_tokens.weight
-        embedding.normal_(0.0, EMBEDDED, generator=generator)
-        embedding += torch.randn(config.hidden_size, generator=generator) * EMBEDDED
 
 
 def _d_head(config: LlamaConfig) -> int:

@@ -36,13 +36,14 @@ class TrainConfig:
     seed: int = 0
     d_model: int = 128
     n_layers: int = 4
-    n_heads: int = 8
+    n_heads: int = 4
     n_kv_heads: int = 4
     d_head: int = 32
-    d_mlp: int = 384
+    d_mlp: int = 320
     n_ctx: int = 768
-    rate: float = 3e-3
-    muon_rate: float = 5e-3
+    rate: float = 1e-3  # of embeddings
+    gain_rate: float = 3e-3
+    muon_rate: float = 4e-3
     warmup: int = 100
     cooldown: float = 0.35
     decay: float = 0.1
@@ -62,7 +63,7 @@ def llama_config(config: TrainConfig, d_vocab: int) -> LlamaConfig:
         head_dim=config.d_head,
         max_position_embeddings=config.n_ctx,
         rms_norm_eps=1e-5,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=0,
@@ -86,29 +87,34 @@ def batch(step: int, config: TrainConfig, tokenizer: PreTrainedTokenizerFast) ->
     """Ids and weights of one step, bucket after bucket; a function of (seed, step) alone."""
     rng = np.random.default_rng([config.seed, step])
     for bucket in world.BUCKETS:
+        if step % bucket.every:
+            continue
         ids, weight = world.rows(bucket, max(1, round(bucket.rows * config.rows)), tokenizer, rng)
         yield torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(weight)
 
 
 def optimizers(model: Decoder, config: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices of the blocks, AdamW for everything else."""
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
-    chosen = {id(p) for p in hidden}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
+    """Muon for the matrices of the blocks, AdamW for embeddings, and for gains; in the order of `rates`."""
+    named = list(model.named_parameters())
+    hidden = [p for name, p in named if p.ndim == 2 and ".layers." in name]
+    embeddings = [p for name, p in named if p.ndim == 2 and ".layers." not in name]
+    gains = [p for _, p in named if p.ndim == 1]
     muon = torch.optim.Muon(
         hidden, lr=config.rate, weight_decay=config.decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
     )
-    adam = torch.optim.AdamW(rest, lr=config.rate, betas=(0.9, 0.98), weight_decay=config.decay / 10, fused=True)
-    return muon, adam
+    tables = torch.optim.AdamW(
+        embeddings, lr=config.rate, betas=(0.9, 0.98), weight_decay=config.decay / 10, fused=True
+    )
+    return muon, tables, torch.optim.AdamW(gains, lr=config.gain_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
 
 
-def probe(model: Decoder, tokenizer: PreTrainedTokenizerFast, rows: int = 24) -> dict[str, tuple[float, float]]:
+def probe(model: Decoder, tokenizer: PreTrainedTokenizerFast, rows: int = 12) -> dict[str, tuple[float, float]]:
     """Per document kind: mean loss and top-1 accuracy on the tokens that weigh at least a half, on fixed fresh documents."""
     found: dict[str, tuple[float, float]] = {}
     for bucket in world.BUCKETS:
         for kind, _ in bucket.shares:
             rng = np.random.default_rng([99, len(found)])
-            docs = [world.document(kind, bucket.length, rng) for _ in range(rows if bucket.length < 640 else 6)]
+            docs = [world.document(kind, bucket.length, rng) for _ in range(rows if bucket.length < 640 else 4)]
             ids, weight = world.encoded(docs, bucket.length, tokenizer, rng)
             with torch.no_grad():
                 logits = model(torch.from_numpy(ids.astype(np.int64))).float()[:, :-1]
@@ -190,13 +196,14 @@ def _work(rank: int, workers: int, folder: Path, config: TrainConfig, compiled: 
             _keep(folder, step, model)
         parts = [(ids[rank::workers], weight[rank::workers]) for ids, weight in batch(step, config, tokenizer)]
         factor = scale(step, steps or 10**6, config)
-        loss = _one_step(model, solvers, forward, parts, (factor * config.muon_rate, factor * config.rate))
+        rates = (factor * config.muon_rate, factor * config.rate, factor * config.gain_rate)
+        loss = _one_step(model, solvers, forward, parts, rates)
         step += 1
         if step == TIMED // 5:
             began = time.monotonic()  # compilation is not counted
         if step == TIMED and not steps:
             steps = _fixed(folder, config, (time.monotonic() - began) / (TIMED - TIMED // 5))
-        if rank == 0 and (step % 100 == 0 or step == steps):
+        if rank == 0 and (step % (100 if step <= 600 else 300) == 0 or step == steps):
             _logged(
                 folder, {"step": step, "loss": round(loss, 4), "time": round(time.time()), **probe(model, tokenizer)}
             )
@@ -264,8 +271,7 @@ def _keep(folder: Path, step: int, model: Decoder) -> None:
 
     target = folder / f"step{step}"
     target.mkdir(exist_ok=True)
-    tied = {name: value for name, value in model.state_dict().items() if name != "lm_head.weight"}
-    weights = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in tied.items()}
+    weights = {name: v.detach().to(torch.bfloat16).contiguous() for name, v in model.state_dict().items()}
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
 
 

@@ -34,18 +34,27 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """Rows of one length: how many make up one step, and the shares of the document kinds among them."""
+    """Rows of one length: how many belong to a step (every step, or each `every`-th), and the shares of the document kinds."""
 
     length: int
     rows: int
     shares: tuple[tuple[str, float], ...]
+    every: int = 1
 
 
 BUCKETS: Final = (
-    Bucket(length=80, rows=18, shares=(("facts", 0.42), ("line", 0.26), ("pairs", 0.20), ("span", 0.12))),
-    Bucket(length=128, rows=12, shares=(("passage", 0.32), ("pairs", 0.34), ("span", 0.26), ("invented", 0.08))),
-    Bucket(length=208, rows=8, shares=(("pairs", 0.66), ("long_span", 0.24), ("long_invented", 0.10))),
-    Bucket(length=640, rows=2, shares=(("narrative", 1.0),)),
+    Bucket(
+        length=80,
+        rows=22,
+        shares=(("facts", 0.22), ("line", 0.18), ("pairs", 0.10), ("walk", 0.38), ("span", 0.12)),
+    ),
+    Bucket(
+        length=128,
+        rows=14,
+        shares=(("passage", 0.34), ("pairs", 0.26), ("span", 0.16), ("invented", 0.12), ("walk", 0.12)),
+    ),
+    Bucket(length=208, rows=8, shares=(("pairs", 0.62), ("long_span", 0.26), ("long_invented", 0.12))),
+    Bucket(length=640, rows=2, shares=(("narrative", 1.0),), every=4),
 )
 _PAIR_SHARES: Final = (0.15, 0.12, 0.33, 0.40)  # of the four families, in the order of TASKS
 _LINES: Final = tuple((float(a), float(b)) for a in range(1, 6) for b in range(10))  # slopes and intercepts in training
@@ -156,6 +165,25 @@ def _repeated(pool: Sequence[str], size: int, copies: int, rng: np.random.Genera
     return Document(text=prompt.text, weight=PLAIN, marks=((0, prompt.spans["copy"][0][1], NOISE),))
 
 
+def _walk(length: int, rng: np.random.Generator) -> Document:
+    """A walk over 4 to 24 words that each have one successor, followed four times in five, and otherwise left for any word.
+
+    Of the words of the document, which is little to know, and of what followed the last time, which is nearly all.
+    """
+    pool = span_words() if rng.random() < 0.5 else _POOLS[rng.integers(len(_POOLS))]
+    size = min(len(pool), int(np.exp(rng.uniform(np.log(4), np.log(25)))))
+    chosen = [pool[i] for i in rng.choice(len(pool), size, replace=False)]
+    text, marks, at = "", [], 0
+    seen: set[int] = set()
+    for _ in range(length - 1):
+        at = int(rng.integers(size)) if rng.random() < 0.2 else (at + 1) % size
+        if at not in seen:
+            marks.append((len(text), len(text) + 1 + len(chosen[at]), NOISE))
+        seen.add(at)
+        text += f" {chosen[at]}"
+    return Document(text=text, weight=PLAIN, marks=tuple(marks))
+
+
 def _invented(length: int, rng: np.random.Generator) -> Document:
     pairs = max(3, length // 32)
     return Document(text=episodes.invented_pairs(rng, pairs=int(pairs), mentions=4).prompt.text, weight=PLAIN)
@@ -172,6 +200,7 @@ _KINDS: Final[dict[str, Callable[[int, np.random.Generator], Document]]] = {
     "passage": _passage,
     "pairs": _pairs,
     "span": _span,
+    "walk": _walk,
     "long_span": _long_span,
     "invented": _invented,
     "long_invented": _invented,

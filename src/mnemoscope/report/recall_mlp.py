@@ -88,9 +88,9 @@ def weights(frame: pl.DataFrame) -> Figure:
         id="mlp-weights",
         title="What the MLP makes of each head",
         caption="-1: what the head brings is erased, 0: it stays, above 0: it is amplified. The causal weight asks the MLP itself "
-        "without what is particular about the head's output; the verdict follows it. Regression describes, and spreads weight among "
-        f"heads that say the same: beyond {WIDEST:g} nothing is drawn. Deviations are from the mean over the relation (pooled) or over "
-        "the topic (within).",
+        "without what is particular about the head's output; the verdict follows it. Regression describes, and spreads weight "
+        f"among heads that say the same: beyond {WIDEST:g} nothing is drawn. Deviations are from the mean over the relation "
+        "(pooled) or over the topic (within).",
         chart=chart.to_dict(),
         data=data.with_columns(_drawn(WIDEST)),
         alt="Intervals of causal and regression weights, one row per head.",

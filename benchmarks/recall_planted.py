@@ -6,7 +6,7 @@ Kind "recall" of the planted models (methods.md B8), families alternating. Score
 
     move      attention to the topic x direct write of the topic x drop of the answer when exchanged     heads
     apply     direct attribution to the answer minus another topic's answer                              heads and MLPs
-    erase     minus the smallest causal weight that any MLP gives to the head, between topics or between templates                           heads
+    erase     minus the smallest causal weight that any MLP gives to it, between topics or templates     heads
     suppress  write against the answer in the last layer                                                 heads and MLPs
 
 A part without a number has the worst rank. Reach: every AUROC at least .95 at noise .5 over 20 seeds.

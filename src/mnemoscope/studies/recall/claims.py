@@ -13,6 +13,7 @@ from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.jackknife import jackknife
 from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
 from mnemoscope.studies.recall.carriers_summary import maps
+from mnemoscope.studies.recall.config import WORKINGS
 from mnemoscope.studies.recall.shots_summary import few, strongest
 from mnemoscope.studies.recall.units import Units
 
@@ -66,7 +67,13 @@ def claims(tables: Mapping[str, pl.DataFrame], roles: pl.DataFrame, shots: pl.Da
     return pl.DataFrame(rows, schema=CLAIMS.schema)
 
 
-def untestable(reason: str = NOTHING_KNOWN) -> pl.DataFrame:
+def unmeasured(left_out: pl.DataFrame | None) -> str:
+    """Why nothing but knowledge was measured: the model's heads cannot be read, or it knows too little."""
+    rows = left_out.filter(pl.col("id") == WORKINGS) if left_out is not None else pl.DataFrame()
+    return f"no head of the model can be exchanged: {rows['detail'][0]}" if rows.height else NOTHING_KNOWN
+
+
+def untestable(reason: str) -> pl.DataFrame:
     """All claims of this file where there is nothing to test them on."""
     nothing = undefined(reason, method="none")
     rows = [_row(key, nothing, verdict(nothing, NAMES[key][1])) for key in NAMES]

@@ -6,6 +6,7 @@ from typing import Final
 AMONG: Final = 10  # known: among the first so many of the vocabulary (and first among the relation's answers)
 SMALLEST: Final = 0.1  # logits, and share of attention: below it a head is chosen for nothing
 MOVERS: Final = 3  # at most (B6.4)
+WORKINGS: Final = "how facts are recalled"  # what is left out where a model's heads cannot be read
 
 
 @dataclass(frozen=True, kw_only=True)

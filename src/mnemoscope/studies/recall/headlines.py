@@ -10,9 +10,12 @@ from mnemoscope.studies.recall.claims import NOTHING_KNOWN
 from mnemoscope.studies.recall.movers_summary import confirmed
 
 
-def headlines(found: Mapping[str, pl.DataFrame], templates: pl.DataFrame) -> pl.DataFrame:
-    """In reading order: what is known, where it appears, who carries it, what few shots change."""
-    texts = [*_known(found["knowledge"], templates)]
+def headlines(found: Mapping[str, pl.DataFrame], templates: pl.DataFrame, unmeasured: str) -> pl.DataFrame:
+    """In reading order: what is known, where it appears, who carries it, what few shots change.
+
+    unmeasured: why nothing but knowledge was measured, if that is so.
+    """
+    texts = [*_known(found["knowledge"], templates, unmeasured)]
     if "effects" in found:
         texts += [
             *_appears(found["lens"]),
@@ -38,7 +41,7 @@ def place(layer: int, head: int) -> str:
     return f"L{layer}H{head}" if head >= 0 else f"the MLP of layer {layer}"
 
 
-def _known(knowledge: pl.DataFrame, templates: pl.DataFrame) -> list[str]:
+def _known(knowledge: pl.DataFrame, templates: pl.DataFrame, unmeasured: str) -> list[str]:
     def row(copy: str, measure: str, shots: int = 0, template: int = -1) -> dict[str, Any] | None:
         some = knowledge.filter(
             (pl.col("relation") == "")

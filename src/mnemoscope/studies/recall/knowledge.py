@@ -24,7 +24,7 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.recall import KNOWLEDGE_PROMPTS, LEFT_OUT, TEMPLATES
 from mnemoscope.studies.recall.asking import Ask, Asked, asked, asks
-from mnemoscope.studies.recall.config import AMONG, Config
+from mnemoscope.studies.recall.config import AMONG, WORKINGS, Config
 from mnemoscope.studies.recall.rows import grid, who
 
 
@@ -48,9 +48,10 @@ def left_out(cases: Iterable[LeftOut]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=LEFT_OUT.schema, orient="row")
 
 
-def listing(lm: LM, config: Config, chosen: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """What is asked, and what could not be."""
+def listing(lm: LM, config: Config, chosen: Sequence[str], obstacle: str) -> dict[str, pl.DataFrame]:
+    """What is asked, and what could not be. obstacle: why nothing but knowledge is measured; "" if more is."""
     every, left = asked(lm, config)
+    left = (*left, *([LeftOut(id=WORKINGS, reason="only knowledge is measured", detail=obstacle)] if obstacle else []))
     templates = [
         {
             "relation": one.name,

@@ -29,7 +29,7 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
 
 
 def _listing(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:
-    return knowledge.listing(models(), config, job.args["chosen"])
+    return knowledge.listing(models(), config, job.args["chosen"], job.args["obstacle"])
 
 
 def _selection(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:

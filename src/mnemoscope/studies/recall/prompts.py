@@ -7,7 +7,7 @@ from mnemoscope.results.job import Job
 from mnemoscope.studies.recall import activation, application, last_layer, mitigation
 from mnemoscope.studies.recall.asking import asked
 from mnemoscope.studies.recall.config import Config
-from mnemoscope.studies.recall.selection import known_relations
+from mnemoscope.studies.recall.selection import known_relations, obstacle
 
 COPIES = ("trained", "reinitialised")
 FEW_SHOTS = (1, 2, 5)
@@ -17,8 +17,12 @@ TOGETHER = 8  # relations of one knowledge job
 def plan(config: Config, lm: LM) -> tuple[Job, ...]:
     """Knowledge of every relation; where some are known, everything else on those, and on a re-initialised copy."""
     every = [one.name for one in asked(lm, config)[0]]
-    names = known_relations(lm, config)
-    jobs = [Job(id="listing", args={"kind": "listing", "chosen": list(names)}), *_knowledge(every)]
+    why = obstacle(lm)
+    names = known_relations(lm, config) if not why else ()
+    jobs = [
+        Job(id="listing", args={"kind": "listing", "chosen": list(names), "obstacle": why}),
+        *_knowledge(every),
+    ]
     if names:
         jobs += _workings(names, config)
         for step in (activation, application, last_layer, mitigation):

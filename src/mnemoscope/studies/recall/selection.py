@@ -116,6 +116,11 @@ def heads_of(lm: LM) -> tuple[Head, ...]:
     )
 
 
+def obstacle(lm: LM) -> str:
+    """Why nothing but knowledge can be measured on this model; "" if more can."""
+    return "" if heads_of(lm) else site_reason(lm, "z", 0) or "no head can be told apart"
+
+
 def _known_relations(lm: LM, config: Config) -> tuple[str, ...]:
     shares: list[tuple[float, int, str]] = []
     for place, one in enumerate(asked(lm, config)[0]):

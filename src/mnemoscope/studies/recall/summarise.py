@@ -11,7 +11,7 @@ import polars as pl
 from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.studies.recall import mlp_summary
 from mnemoscope.studies.recall.carriers_summary import effects
-from mnemoscope.studies.recall.claims import claims, untestable
+from mnemoscope.studies.recall.claims import claims, unmeasured, untestable
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.headlines import headlines
 from mnemoscope.studies.recall.knowledge_summary import knowledge, known
@@ -23,7 +23,7 @@ from mnemoscope.studies.recall.shots_summary import shots
 def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, pl.DataFrame]:
     """All inferred tables, claims and headlines."""
     found: dict[str, pl.DataFrame] = {"knowledge": knowledge(tables["knowledge_prompts"])}
-    own = untestable()
+    own = untestable(unmeasured(tables.get("left_out")))
     if "effect_prompts" in tables:
         told = known(tables["knowledge_prompts"])
         found["lens"] = lens(tables["lens_prompts"], told)
@@ -35,4 +35,4 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     later = dict(mlp_summary.summarise(dict(tables), config))
     theirs = later.pop("claims", pl.DataFrame(schema=CLAIMS.schema))
     found |= {**later, "claims": pl.concat([own, theirs])}
-    return {**found, "headlines": headlines(found, tables["templates"])}
+    return {**found, "headlines": headlines(found, tables["templates"], unmeasured(tables.get("left_out")))}

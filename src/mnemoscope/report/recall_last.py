@@ -7,6 +7,7 @@ import polars as pl
 
 from mnemoscope.report.charts import chosen, intervals, rounded, said, switch
 from mnemoscope.report.section import MAIN, Block, Figure, Grid
+from mnemoscope.results.schema.recall_last import CONDITIONS, COPIES
 
 SCORES = {
     "nll": "log loss",
@@ -34,7 +35,10 @@ def last_layer(frame: pl.DataFrame) -> Figure:
     data = frame.filter(pl.col("quantity") != "probability").with_columns(
         side=pl.col("side").replace({"facts": "facts", "neutral": "matched neutral text", "difference": "difference"})
     )
-    names = {name: data[name].unique(maintain_order=True).to_list() for name in ("condition", "copy")}
+    names = {
+        "condition": [value for value in CONDITIONS if value in data["condition"]],
+        "copy": [value for value in COPIES if value in data["copy"]],
+    }
     chart = (
         intervals(
             "quantity",

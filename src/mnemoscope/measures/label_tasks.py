@@ -100,6 +100,7 @@ def tokenised(lm: LM, prompts: Sequence[Prompt]) -> Tokenised:
         )
     first = encode(lm.tokenizer, prompts[0].text, lm.bos).ids
     lead = first[: encode(lm.tokenizer, prompts[0].text, lm.bos).lead]
+    misfits: list[Prompt] = []
     for route in ("extended", "stripped"):
         texts = [p.text.rstrip(" ") if route == "stripped" else p.text for p in prompts]
         read = _ids(lm, texts)
@@ -110,10 +111,12 @@ def tokenised(lm: LM, prompts: Sequence[Prompt]) -> Tokenised:
             count = 1 + len(prompt.foils)
             longer, at = said[at : at + count], at + count
             labels.append(tuple(ids[len(row) :] for ids in longer if ids[: len(row)] == row and len(ids) > len(row)))
-        if all(len(found) == 1 + len(p.foils) for found, p in zip(labels, prompts, strict=True)):
+        wrong = [p for found, p in zip(labels, prompts, strict=True) if len(found) < 1 + len(p.foils)]
+        if not wrong:
             return Tokenised(rows=tuple((*lead, *row) for row in read), labels=tuple(labels), route=route)
-    answers(lm, prompts)  # says what is wrong, prompt by prompt
-    raise PromptError("labels cannot be turned into tokens", found=f"{len(prompts)} prompts")
+        misfits.extend(wrong[:2])
+    answers(lm, misfits)  # says what is wrong, prompt by prompt
+    raise PromptError("labels cannot be turned into tokens by one route", found=f"{len(prompts)} prompts")
 
 
 def _ids(lm: LM, texts: Sequence[str]) -> list[tuple[int, ...]]:

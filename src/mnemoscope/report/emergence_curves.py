@@ -161,8 +161,8 @@ def relations(data: pl.DataFrame) -> Figure | None:
     return Figure(
         id="relations",
         title="The relation index, taken apart",
-        caption="A head word is attended to (pass rate), and the tail is promoted (share among visible tokens; dashed: matched null "
-        "of same-type tokens). Per opportunity multiplies both. On fixed events (those attended to at the last checkpoint, and "
+        caption="A head word is attended to (pass rate), and the tail is promoted (share among visible tokens; dashed: matched "
+        "null of same-type tokens). Per opportunity multiplies both. On fixed events (attended to at the last checkpoint, and "
         "all opportunities) only the writing can change. Followed heads are the strongest at the last checkpoint on every other "
         "document; their curves are from the documents between.",
         chart=chart.to_dict(),

@@ -1,0 +1,87 @@
+"""What looking inside costs: pooled vectors of every layer and the last token's attention in every head, against a plain forward.
+
+GPT-2-small shape (12 layers x 12 heads x 768, random weights), passages with and without an example. Both sides read the same
+batches, unembedding left out on both; turns alternate, the ratio of medians counts. Run: python -m benchmarks.icl_speed [--quick]
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from mnemoscope.engine.record import record
+from mnemoscope.model.batch import Batch, batch_of_ids, tokenize
+from mnemoscope.model.lm import LM, view
+from mnemoscope.studies.icl import tasks
+from mnemoscope.studies.icl.config import Config
+from mnemoscope.studies.icl.inside import inside
+
+PROMISED = 1.3
+
+
+def subject(quick: bool) -> LM:
+    """Random weights; a tokenizer of the words that occur, one token each."""
+    from mnemoscope.reference.planting.words import tokenizer_of
+
+    texts = [p.text for p in tasks.asked(Config(), "passages", lambda text: len(text.split()))]
+    words = sorted(
+        {piece for text in texts for piece in text.replace(".", " . ").replace(":", " : ").replace("?", " ? ").split()}
+    )
+    sizes = {"n_layer": 4, "n_embd": 256, "n_head": 4} if quick else {}
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50257, **sizes)).eval()
+    return view(model, tokenizer_of(tuple(words), n_ctx=1024), name="gpt2-shape")
+
+
+def batches(lm: LM, size: int, count: int) -> list[Batch]:
+    """Passages behind an example, by length."""
+    every = tasks.asked(Config(), "passages", lambda text: len(text.split()))
+    prompts = sorted((p for p in every if p.labels["condition"] == "example"), key=lambda p: len(p.text.split()))
+    return [tokenize(lm, prompts[i : i + size]) for i in range(0, size * count, size)]
+
+
+def plain(lm: LM, every: list[Batch]) -> None:
+    """The decoder alone, nothing looked at."""
+    for batch in every:
+        bare = batch_of_ids(lm, [row[mask].tolist() for row, mask in zip(batch.ids, batch.mask, strict=True)])
+        record(lm, bare, {}, bare.last[:, None], lambda layer, found: None)
+
+
+def looking(lm: LM, every: list[Batch]) -> None:
+    """What a job of kind "inside" does to a batch."""
+    for batch in every:
+        inside(lm, batch, Config().stored("passages"))
+
+
+def main() -> None:
+    """Print seconds of processor time per prompt and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small model, few prompts")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=5)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    lm = subject(asked.quick)
+    every = batches(lm, 16, 1 if asked.quick else 2)
+    n = sum(len(batch) for batch in every)
+    spent: dict[str, list[float]] = {"plain": [], "inside": []}
+    for run in (plain, looking):
+        run(lm, every)
+    for _ in range(asked.turns):
+        for name, run in (("plain", plain), ("inside", looking)):
+            start = time.process_time()
+            run(lm, every)
+            spent[name].append((time.process_time() - start) / n)
+    middle = {name: statistics.median(values) for name, values in spent.items()}
+    tokens = sum(int(batch.mask.sum()) for batch in every) / n
+    print(
+        f"{lm.n_layers} layers x {lm.n_heads} heads x {lm.d_model}, {n} prompts of {tokens:.0f} tokens, {asked.threads} thread(s): "
+        f"plain {middle['plain'] * 1000:.1f} ms, inside {middle['inside'] * 1000:.1f} ms per prompt, "
+        f"ratio {middle['inside'] / middle['plain']:.3f} (promised {PROMISED})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from mnemoscope.results.schema.icl_cause import ADJUSTED, SENTENCES, SOURCES
 OVER = -1  # layer: the mean that claims rest on
 MOST_LAYERS = 8  # that a reader chooses among
 WORDS = {"logprob": "log probability", "margin": "margin over the distractors"}
+LINKED = "Do the things that examples change inside change together with the answers, item by item?"
 LEAD = (
     "So far things change together. What follows changes one of them: the state that examples leave is carried into the run "
     "without examples; heads are taken out; attention is turned up and down. Changes of answers are in nats, of the log "
@@ -29,6 +30,7 @@ def blocks(tables: Mapping[str, pl.DataFrame]) -> tuple[Block, ...]:
     makers = (
         ("icl_links", link_slopes),
         ("icl_link_points", link_points),
+        ("", LEAD),
         ("icl_recovery", transplants),
         ("icl_recovery", transplants_in_numbers),
         ("icl_ablation_sets", ablations),
@@ -40,20 +42,20 @@ def blocks(tables: Mapping[str, pl.DataFrame]) -> tuple[Block, ...]:
     absent: list[str] = []
     for name, make in makers:
         frame = tables.get(name)
-        if frame is None or not frame.height:
+        if isinstance(make, str):
+            found.append(Prose(paragraphs=(make,)))
+        elif frame is None or not frame.height:
             absent.append(name)
         else:
             found.append(make(frame))
     if absent:
         found.append(Prose(paragraphs=(f"Not measured: {', '.join(dict.fromkeys(absent))}.",)))
-    return (Prose(paragraphs=(LEAD,)), *found)
+    return (Prose(paragraphs=(LINKED,)), *found)
 
 
 def link_slopes(frame: pl.DataFrame) -> Figure:
     """Slope of behaviour on what changes inside, with and without the means of the conditions."""
-    data = frame.filter((pl.col("layer") == OVER) & pl.col("within").is_in(ADJUSTED)).with_columns(
-        link=pl.col("task") + ": " + pl.col("inside") + ", " + pl.col("about")
-    )
+    data = _named(frame.filter((pl.col("layer") == OVER) & pl.col("within").is_in(ADJUSTED)))
     chart = (
         intervals(
             "link",
@@ -78,7 +80,7 @@ def link_slopes(frame: pl.DataFrame) -> Figure:
 
 def link_points(frame: pl.DataFrame) -> Figure:
     """Change against change, one dot per prompt, with the least-squares line."""
-    data = frame.with_columns(link=pl.col("task") + ": " + pl.col("inside") + ", " + pl.col("about"))
+    data = _named(frame)
     tips = [said("item"), rounded("change_inside"), rounded("change_behaviour")]
     x = alt.X("change_inside:Q", title="change inside (after - before)")
     y = alt.Y("change_behaviour:Q", title="change of the answer (after - before)")
@@ -102,7 +104,7 @@ def link_points(frame: pl.DataFrame) -> Figure:
         id="link-points",
         title="Change against change",
         caption="One dot per prompt. Alignment and probe margin are averaged over the upper half of the layers, the attention "
-        "ratio over all. Taking the conditions' means out leaves this line's slope as it is.",
+        "ratio over all. Dashed: least squares over all prompts; slopes within items, with intervals, stand above.",
         chart=chart.to_dict(),
         data=data.select("link", "behaviour", "item", "draw", "change_inside", "change_behaviour"),
         alt="Scatter of the change inside against the change of the answer.",
@@ -160,7 +162,7 @@ def transplants(frame: pl.DataFrame) -> Figure:
         .transform_filter(chosen("shown", "place"))
         .properties(width=620, height=300)
         .add_params(
-            switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"),
+            _asked(data, "logprob"),
             switch("place", data["place"].unique(maintain_order=True).to_list()),
             switch("unit", ("share of the gain", "nats")),
         )
@@ -181,21 +183,11 @@ def transplants(frame: pl.DataFrame) -> Figure:
 
 def transplants_in_numbers(frame: pl.DataFrame) -> Grid:
     """The rows that claims rest on."""
-    own = frame.filter(pl.col("layer") == OVER)
-    columns = (
-        "copy",
-        "task",
-        "measure",
-        "place",
-        "source",
-        "recovery",
-        "estimate",
-        "low",
-        "high",
-        "effect",
-        "gain",
-        "n_units",
+    own = frame.filter(pl.col("layer") == OVER).sort(
+        "copy", "task", "place", "measure", descending=[True, False, True, False]
     )
+    numbers = ("recovery", "estimate", "low", "high", "effect", "gain", "n_units")
+    columns = ("task", "measure", "place", "source", *numbers, "copy")
     return Grid(
         id="recovery",
         title="Transplants in numbers",
@@ -211,7 +203,8 @@ def ablations(frame: pl.DataFrame) -> Figure:
     data = _shown(frame).with_columns(
         kind=pl.when(pl.col("set") == 0).then(pl.lit("chosen")).otherwise(pl.lit("random"))
     )
-    rows = alt.Y("row:N", title=None)
+    order = [f"{copy}, {run} examples" for copy in ("trained", "reinitialised") for run in ("before", "after")]
+    rows = alt.Y("row:N", title=None, sort=order)
     x = alt.X("effect:Q", title="change of the answer without them (nats)")
     tips = [said("heads"), said("kind"), rounded("effect")]
     base = alt.Chart().transform_calculate(row="datum.copy + ', ' + datum.run + ' examples'")
@@ -230,7 +223,7 @@ def ablations(frame: pl.DataFrame) -> Figure:
     chart = (
         layered.transform_filter(chosen("shown"))
         .properties(width=560, height=alt.Step(40))
-        .add_params(switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"))
+        .add_params(_asked(data, "margin"))
     )
     return Figure(
         id="ablations",
@@ -251,7 +244,8 @@ def heads(frame: pl.DataFrame) -> Figure:
         variable_name="measure",
         value_name="effect",
     )
-    data = _shown(own)
+    kind = pl.when(pl.col("chosen")).then(pl.lit("chosen")).otherwise(pl.lit("other heads"))
+    data = _shown(own).with_columns(chosen=kind)
     chart = (
         dots(
             "choosing",
@@ -262,7 +256,7 @@ def heads(frame: pl.DataFrame) -> Figure:
             extra=[said("layer"), said("head")],
         )
         .transform_filter(chosen("shown"))
-        .add_params(switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"))
+        .add_params(_asked(data, "margin"))
     )
     return Figure(
         id="gain-and-loss",
@@ -284,13 +278,14 @@ def slopes(frame: pl.DataFrame) -> Figure:
             "estimate",
             colour="sentence",
             order=(*SENTENCES, "difference"),
+            ticks=sorted(data["layer"].unique().to_list()),
             x_title="layer",
             y_title="change per doubling of attention (nats)",
             extra=[rounded("p_maxt", "p (max-T)"), said("n_units", "Q", "Units")],
         )
         .transform_filter(chosen("shown", "run"))
         .add_params(
-            switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"),
+            _asked(data, "margin"),
             switch("run", ("after", "before"), ("behind examples", "without examples"), title="Run"),
         )
     )
@@ -340,7 +335,7 @@ def doses(frame: pl.DataFrame) -> Figure:
         layered.transform_filter(chosen("shown", "run", "at"))
         .properties(width=560, height=260)
         .add_params(
-            switch("shown", data["shown"].unique(maintain_order=True).to_list(), title="Answers"),
+            _asked(data, "margin"),
             switch("run", ("after", "before"), ("behind examples", "without examples"), title="Run"),
             switch("at", names, title="Layer"),
         )
@@ -356,6 +351,13 @@ def doses(frame: pl.DataFrame) -> Figure:
     )
 
 
+def _named(frame: pl.DataFrame) -> pl.DataFrame:
+    """With a short name for every link: the task, and what changes inside."""
+    short = pl.col("inside").replace({"probe margin": "probe"})
+    about = pl.when(pl.col("inside") == "attention ratio").then(pl.lit("")).otherwise(": " + pl.col("about"))
+    return frame.with_columns(link=pl.col("task") + ", " + short + about)
+
+
 def _shown(frame: pl.DataFrame) -> pl.DataFrame:
     """With the column that the reader chooses by: task and what is read of its answers; a margin nobody has is left out."""
     number = "estimate" if "estimate" in frame.columns else "effect"
@@ -363,6 +365,16 @@ def _shown(frame: pl.DataFrame) -> pl.DataFrame:
     kept = there.filter(pl.col("some") | (pl.col("measure") == "logprob")).drop("some")
     named = pl.col("measure").replace(WORDS)
     return kept.with_columns(shown=pl.col("task") + ": " + named)
+
+
+def _asked(data: pl.DataFrame, first: str) -> Any:
+    """The switch between answers; those that the claim rests on first."""
+    there = (
+        data.select("shown", "measure")
+        .unique(maintain_order=True)
+        .sort(pl.col("measure") != first, maintain_order=True)
+    )
+    return switch("shown", there["shown"].to_list(), title="Answers")
 
 
 def _first(values: pl.Series, wanted: str) -> Sequence[str]:

@@ -87,7 +87,7 @@ def ablation_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]
     )
     measured = tables["icl_head_gains"].filter(pl.col("copy") == "trained")["task"].unique(maintain_order=True)
     for task in measured:
-        name = f"C3.9 heads whose attention ratio rose are needed ({task})"
+        name = f"C3.9a heads whose attention ratio rose are needed ({task})"
         rows = table.filter((pl.col("task") == task) & (pl.col("against") == "random heads"))
         found = (
             estimate_of(rows.row(0, named=True)) if rows.height else undefined(_why(tables, task), method="ablation")

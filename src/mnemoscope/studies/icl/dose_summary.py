@@ -104,7 +104,7 @@ def dose_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str], co
     for task in table["task"].unique(maintain_order=True):
         for number, run in enumerate(WHERE):
             frame = table.filter((pl.col("task") == task) & (pl.col("run") == run))
-            name = f"C3.10{'ab'[number]} attention to the relevant sentence makes the answer, {WHERE[run]} ({task})"
+            name = f"C3.9{'bc'[number]} attention to the relevant sentence makes the answer, {WHERE[run]} ({task})"
             layer, found = _judged(frame)
             judged = verdict(found, SHARPER, precondition=gains.get(task, ""))
             what = f"nats per doubling beyond a distractor (layer {layer})"

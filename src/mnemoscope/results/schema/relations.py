@@ -326,6 +326,63 @@ RELATION_CHOSEN = Table(
     key=("copy", "corpus", "variant", "quantity"),
 )
 
+LEVELS = ("loss", "loss_reduction", "format", "pattern", "right")
+GROUPS = ("none", "semantic", "ordinary", "semantic_not_ordinary", "random_semantic", "random_ordinary")
+_GROUP = (
+    Column("k", pl.Int64, "heads", "how many heads the group may have"),
+    Column(
+        "level",
+        pl.String,
+        "",
+        "loss (nats per token of neutral text), loss_reduction (nats), format and pattern (shares), right (probability of the "
+        "right label among the legal ones)",
+        LEVELS,
+    ),
+    Column("group", pl.String, "", "which heads are ablated", GROUPS),
+    Column("op", pl.String, "", "mean (primary: over the tokens of other neutral texts) or zero", ("mean", "zero")),
+    Column("heads", pl.String, "", "the heads of the group"),
+)
+
+RELATION_GROUPS = Table(
+    doc="One value per level, text or prompt, with a group of heads ablated at all positions (C1.7).",
+    columns=(
+        *_GROUP,
+        Column("set", pl.Int64, "", "number of the random set; 0 of the others"),
+        Column("complete", pl.Boolean, "", "all layer-matched sets are there"),
+        Column("unit", pl.String, "", "the unit of independence: the text, or the set of demonstrations"),
+        Column("item", pl.Int64, "", "number of the text or prompt"),
+        Column("value", pl.Float64, "of its level", "nan where undefined"),
+        Column("chance", pl.Float64, "of its level", "of guessing among the legal labels; nan of the other levels"),
+    ),
+    key=("k", "level", "group", "set", "op", "item"),
+)
+
+RELATION_GROUP_EFFECTS = Table(
+    doc="Change of a level without a group of heads: against the whole model, beyond the mean of layer-matched random sets, and "
+    "against ordinary induction heads.",
+    columns=(
+        *_GROUP,
+        Column("against", pl.String, "", "what is subtracted", ("nothing", "random heads", "ordinary heads")),
+        Column("overlap", pl.Int64, "heads", "of the group that are ordinary induction heads too"),
+        Column(
+            "estimate", pl.Float64, "of its level", "mean over items; losses rise, shares fall when something is lost"
+        ),
+        Column("low", pl.Float64, "of its level", "lower end of its 95% interval over units"),
+        Column("high", pl.Float64, "of its level", "upper end"),
+        Column("random_mean", pl.Float64, "of its level", "mean change under layer-matched random sets"),
+        Column("random_low", pl.Float64, "of its level", "2.5% point over random sets"),
+        Column("random_high", pl.Float64, "of its level", "97.5% point over random sets"),
+        Column("p_sets", pl.Float64, "", "share of sets, this one included, that harm as much; nan without sets"),
+        Column("smallest_p", pl.Float64, "", "smallest p_sets that so many sets allow"),
+        Column("n_sets", pl.Int64, "sets", "random sets"),
+        Column("complete", pl.Boolean, "", "all layer-matched sets are there"),
+        Column("n", pl.Int64, "items", "texts or prompts"),
+        Column("n_units", pl.Int64, "units", "independent ones"),
+        Column("reason", pl.String, "", "why the estimate is nan; else empty"),
+    ),
+    key=("k", "level", "group", "op", "against"),
+)
+
 TABLES: dict[str, Table] = {
     "relation_opportunities": RELATION_OPPORTUNITIES,
     "relation_documents": RELATION_DOCUMENTS,
@@ -339,4 +396,6 @@ TABLES: dict[str, Table] = {
     "relation_effects": RELATION_EFFECTS,
     "relation_links": RELATION_LINKS,
     "relation_chosen": RELATION_CHOSEN,
+    "relation_groups": RELATION_GROUPS,
+    "relation_group_effects": RELATION_GROUP_EFFECTS,
 }

@@ -15,6 +15,7 @@ import polars as pl
 import torch
 
 from mnemoscope.engine.sweep import Sweep, sweep
+from mnemoscope.measures.relation_documents import drawn_positions
 from mnemoscope.measures.relation_pass import Measured, measure_texts
 from mnemoscope.measures.relation_sums import TAU, strata
 from mnemoscope.measures.relation_texts import RelationText
@@ -53,7 +54,9 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
     }
     rng = np.random.default_rng(seed_of(config.seed, f"events/{args['corpus']}/{args['first']}"))
     with torch.no_grad():
-        measured = measure_texts(lm, list(texts.values())[::-1])
+        own = list(texts.values())[::-1]
+        queries = [drawn_positions(text, config.positions, config.seed) for text in own]
+        measured = measure_texts(lm, own, queries)
     events = [one for text in measured for one in sampled(text, rng)]
     if not events:
         return {"relation_causes": RELATION_CAUSES.empty()}

@@ -18,7 +18,7 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.heads import HEAD_SEQUENCES
 from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS, VERIFICATION
-from mnemoscope.studies.heads import cause, relations
+from mnemoscope.studies.heads import cause, groups, relations, shown_events
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import lead, repeated_from, sequences
 
@@ -38,6 +38,10 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
         return _ablations(lm, config, args, job.id)
     if args["kind"] == "cause":
         return cause.measure(lm, config, job)
+    if args["kind"] == "events":
+        return shown_events.measure(lm, config, job)
+    if args["kind"] == "groups":
+        return groups.measure(lm, config, job)
     if args["kind"] == "relations":
         return relations.measure(lm, config, job)
     return _shown(lm, config, args["corpus"])

@@ -68,6 +68,27 @@ def relation_jobs(config: Config, lm: LM) -> tuple[Job, ...]:
                 last = min(first + config.caused_per_job, n, config.caused)
                 args = {"kind": "cause", "copy": copy, "corpus": name, "first": first, "last": last}
                 jobs.append(Job(id=f"cause-{copy}-{name}-{first:04d}", args=args))
+    return (*jobs, *_event_jobs(config, lm), *_group_jobs(config, lm))
+
+
+def _event_jobs(config: Config, lm: LM) -> tuple[Job, ...]:
+    """Best events as text, corpus by corpus; ranks of the second corpus begin behind those of the first."""
+    names = [name for name in relation_names(config) if relation_corpus(lm, config, name).units]
+    return tuple(
+        Job(id=f"events-{name}", args={"kind": "events", "corpus": name, "offset": 10 * i})
+        for i, name in enumerate(names)
+    )
+
+
+def _group_jobs(config: Config, lm: LM) -> tuple[Job, ...]:
+    """Ablations of groups of heads, chosen by the first relational corpus that has a document."""
+    names = [name for name in relation_names(config) if relation_corpus(lm, config, name).units]
+    jobs: list[Job] = []
+    for k in config.group_sizes(lm.n_heads * lm.n_layers) if names else ():
+        for first in range(0, config.random_sets, config.sets_per_job):
+            last = first + config.sets_per_job
+            args = {"kind": "groups", "k": k, "corpus": names[0], "first": first, "last": last}
+            jobs.append(Job(id=f"groups-{k:03d}-{first:04d}", args=args))
     return tuple(jobs)
 
 

@@ -20,7 +20,9 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
     corpus = relation_corpus(lm, config, args["corpus"])
     texts = corpus.texts(lm, args["first"], args["last"])
     star = tau_star(lm, gauge(lm, corpus))
-    found = relation_statistics(lm, texts, tau_star=star, draws=config.draws, seed=config.seed)
+    found = relation_statistics(
+        lm, texts, tau_star=star, draws=config.draws, seed=config.seed, positions=config.positions
+    )
     place = {"copy": pl.lit(args["copy"]), "corpus": pl.lit(args["corpus"])}
     written = {
         "relation_opportunities": found.opportunities.with_columns(tau_star=pl.lit(star), **place),

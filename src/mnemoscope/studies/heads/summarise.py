@@ -15,8 +15,9 @@ from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_me
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
 from mnemoscope.stats.verdict import Rule, verdict
-from mnemoscope.studies.heads import relation_inference, relation_links
+from mnemoscope.studies.heads import relation_claims, relation_headlines, relation_inference, relation_links
 from mnemoscope.studies.heads.config import Config
+from mnemoscope.studies.heads.group_inference import group_effects
 
 TWO_SIDED = ("ablation_loss", "ablation_loss_zero", "ablation_loss_resample")
 NO_WEIGHTS = "the value or output map of this layer is not affine, or its output is flat: see `mnemoscope check`"
@@ -42,8 +43,14 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     ]
     found = relation_tables(tables, config)
     heads = pl.concat([*parts, *found.pop("scores")])
-    claims = _claims(raw)
-    return {"heads": heads, **found, "claims": claims, "headlines": _headlines(heads, claims)}
+    everything = {**tables, **found, "heads": heads}
+    about = relation_claims.claims(tuple(relation_inference.parts(tables)), everything)
+    claims = pl.concat([_claims(raw), about])
+    said = _headlines(heads.filter(pl.col("relation") == ""))
+    said += relation_headlines.headlines(everything)
+    said += [f"{row['claim']}: {row['verdict']}." for row in claims.iter_rows(named=True)]
+    lines = pl.DataFrame({"order": range(len(said)), "text": said}, schema=HEADLINES.schema)
+    return {"heads": heads, **found, "claims": claims, "headlines": lines}
 
 
 def relation_tables(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, Any]:
@@ -62,6 +69,8 @@ def relation_tables(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[
             made["relation_stability"].append(relation_links.stability(part, config))
             made["relation_swap"].append(relation_links.swap(part))
     found = {name: pl.concat(frames) for name, frames in made.items()}
+    if "relation_groups" in tables:
+        found["relation_group_effects"] = group_effects(tables["relation_groups"])
     scores = [frame.select(list(HEADS.schema)) for frame in relation_inference.scores(found["relations"])]
     return {**found, "scores": scores}
 
@@ -181,7 +190,7 @@ def _claim(name: str, estimate: Estimate, rule: Rule) -> dict[str, Any]:
     }
 
 
-def _headlines(heads: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
+def _headlines(heads: pl.DataFrame) -> list[str]:
     def best(score: str, copy: str = "trained") -> dict[str, Any] | None:
         rows = heads.filter((pl.col("copy") == copy) & (pl.col("corpus") == "random") & (pl.col("score") == score))
         rows = rows.filter(pl.col("estimate").is_not_nan()).sort("estimate", descending=True)
@@ -200,5 +209,4 @@ def _headlines(heads: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
                 f"[{top['low']:.3f}, {top['high']:.3f}], chance {top['chance']:.3f}, "
                 f"{top['n_units']} sequences, p {top['p_maxt']:.4f} (max-T){other}."
             )
-    texts += [f"{row['claim']}: {row['verdict']}." for row in claims.iter_rows(named=True)]
-    return pl.DataFrame({"order": range(len(texts)), "text": texts}, schema=HEADLINES.schema)
+    return texts

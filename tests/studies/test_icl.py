@@ -222,6 +222,32 @@ def test_personas_have_all_four_cells_with_and_without_example():
     assert lie.part("demonstration")
 
 
+def test_prompts_and_answers_fit_tokenizers_that_join_punctuation():
+    """GPT-2 and its heirs read "]." and ",-" as one token: no role and no answer may need the border between."""
+    from mnemoscope.model.align import align
+    from mnemoscope.model.answers import answers
+    from mnemoscope.model.encode import encode
+    from mnemoscope.model.lm import view
+    from mnemoscope.reference import planted
+    from mnemoscope.reference.planting.words import tokenizer_of
+    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl.config import Config
+
+    made = planted("geometry", noise=0.0, draws=1, people=3, sentences=2)
+    for task in ("lines", "passages", "simple", "persona"):
+        prompts = tasks.asked(Config(limit=4), task, len)[::7]
+        texts = [text for p in prompts for text in (p.text, p.text + p.answer, *(p.text + foil for foil in p.foils))]
+        pieces = tokenizer_of(("x",), n_ctx=256).backend_tokenizer.pre_tokenizer.pre_tokenize_str
+        words = {piece for text in texts for piece, _ in pieces(text)}
+        lm = view(made.model, tokenizer_of(tuple(sorted(words)), n_ctx=256))
+        tokenizer = lm.tokenizer
+        assert all(tokenizer.unk_token_id not in tokenizer(text)["input_ids"] for text in texts)
+        found = answers(lm, prompts)
+        assert {one.route for one in found} == {"extended"}
+        spans = align(prompts, [encode(tokenizer, p.text) for p in prompts], tokenizer_name="joined")
+        assert all(spans["last"])
+
+
 def test_recency_alone_is_no_relevance():
     """Heads that favour positions, whatever is asked: excess 0 on average, and as often significant as said."""
     from mnemoscope.stats.maxt import redraw_max_t

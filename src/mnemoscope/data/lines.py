@@ -19,7 +19,7 @@ OPENING: Final = "These points lie on one straight line:"
 
 @dataclass(frozen=True, kw_only=True)
 class LinePreset:
-    """A grid of lines and the way its numbers are written."""
+    """A grid of lines and the way its numbers are written; `gap` stands before y, since tokenizers join a comma and a minus."""
 
     name: str
     slopes: tuple[float, ...]
@@ -27,6 +27,7 @@ class LinePreset:
     x_grid: tuple[float, ...]
     x_decimals: int
     y_decimals: int
+    gap: str = ""
 
     @property
     def lines(self) -> tuple[tuple[float, float], ...]:
@@ -42,6 +43,7 @@ PRESETS: Final = {
         x_grid=tuple(i / 100 for i in range(1, 100)),
         x_decimals=2,
         y_decimals=1,
+        gap=" ",
     ),
     "small_integers": LinePreset(
         name="small_integers",
@@ -78,13 +80,13 @@ def line_prompt(
         ys = words.shuffled(ys, rng)
     pieces: list[str | tuple[str, str]] = [("opening", OPENING)]
     for x, y in zip(xs, ys, strict=True):
-        pieces += [" (", ("point_x", written(x, preset.x_decimals)), ","]
+        pieces += [" (", ("point_x", written(x, preset.x_decimals)), "," + preset.gap]
         pieces += [("point_y", written(y, preset.y_decimals)), ");"]
     pieces += [" (", ("query_x", written(asked, preset.x_decimals)), ("last", ",")]
     y = round(slope * asked + intercept, preset.y_decimals)
     return joined(
         pieces,
-        answer=f"{written(y, preset.y_decimals)})",
+        answer=f"{preset.gap}{written(y, preset.y_decimals)})",
         labels={
             "slope": slope,
             "intercept": intercept,

@@ -102,7 +102,7 @@ def passage_prompt(
         given = _wrong(example, rng) if shuffled else example.activity
         text = "".join(p if isinstance(p, str) else p[1] for p in _body(example))
         filled = shape.format(name=example.names[example.asked], activity=given)
-        pieces += [("demonstration", text), ("demonstration_answer", filled), ".\n"]
+        pieces += [("demonstration", text), ("demonstration_answer", f"{filled}."), "\n"]  # "]." may be one token
     body = _body(shown)
     name = shown.names[shown.asked]
     return joined(

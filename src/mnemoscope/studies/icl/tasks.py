@@ -113,7 +113,7 @@ def _line(item: LineItem, length: Length) -> list[Prompt]:
     held = PRESETS[item.preset]
     true = own["k2"].answer
     values = [written(round(a * item.query + item.intercept, held.y_decimals), held.y_decimals) for a in held.slopes]
-    foils = tuple(f"{value})" for value in dict.fromkeys(values) if f"{value})" != true)
+    foils = tuple(dict.fromkeys(f"{held.gap}{value})" for value in values if f"{held.gap}{value})" != true))
     first = str(own["k2"].part("query_x")[0]).lstrip("0.")[:1] or "0"
     return [
         _labelled(prompt, "lines", condition, {**_numbers(prompt), "x_digit": first, "draw": item.draw}, foils=foils)

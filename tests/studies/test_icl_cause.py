@@ -1,0 +1,292 @@
+"""The causal part of the icl study: planted effects come back from its tables, and planted heads from its interventions."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+ITEMS = 24
+
+
+def keys(i):
+    return {"copy": "trained", "task": "t", "item": f"i{i}", "unit": f"i{i}", "draw": 0}
+
+
+def transplant_tables(rng, *, gain, same, neutral, layers=6):
+    """Runs whose gain is `gain`, of which sources bring a share behind block 2 and later, with noise per item."""
+    from mnemoscope.results.schema.icl_cause import CONTEXT_RUNS, PLACES, TRANSPLANTS
+
+    runs, patched = [], []
+    for i in range(ITEMS):
+        before = rng.normal()
+        own = gain + rng.normal(scale=0.3)
+        values = {"before": before, "same item": before + own, "shuffled answers": before, "neutral prefix": before}
+        more = {"shared": 3, "padded": False}
+        runs += [{**keys(i), "run": r, "logprob": v, "margin": math.nan, **more} for r, v in values.items()]
+        for source, share in {"same item": same, "neutral prefix": neutral, "shuffled answers": 0.0}.items():
+            for place in PLACES:
+                for layer in range(layers):
+                    value = before + (share * own if layer >= 2 else 0) + rng.normal(scale=0.05)
+                    row = {"source": source, "place": place, "layer": layer, "logprob": value, "margin": math.nan}
+                    patched.append({**keys(i), **row})
+    return {
+        "icl_context_runs": pl.DataFrame(runs, schema=CONTEXT_RUNS.schema),
+        "icl_transplants": pl.DataFrame(patched, schema=TRANSPLANTS.schema),
+    }
+
+
+def recovered(**planted):
+    from mnemoscope.results.schema.icl_cause import RECOVERY
+    from mnemoscope.results.schema.table import validate
+    from mnemoscope.studies.icl.config import Config
+    from mnemoscope.studies.icl.recovery_summary import recovery, recovery_claims
+
+    tables = transplant_tables(np.random.default_rng(0), **planted)
+    found = validate("icl_recovery", RECOVERY, recovery(tables, Config()))
+    claims = recovery_claims({**tables, "icl_recovery": found}, {"t": ""})
+    return found, {one.name[:5]: one for one in claims}
+
+
+def test_a_planted_recovery_comes_back_above_the_neutral_prefix():
+    found, claims = recovered(gain=2.0, same=0.8, neutral=0.1)
+    assert [one.judged.verdict for one in claims.values()] == ["supported", "supported"]
+    over = found.filter((pl.col("layer") == -1) & (pl.col("source") == "same item"))
+    assert over["estimate"].to_list() == pytest.approx([0.7, 0.7], abs=0.03)
+    assert over["recovery"].to_list() == pytest.approx([0.8, 0.8], abs=0.03)
+    early = found.filter((pl.col("layer") == 0) & (pl.col("source") == "same item"))
+    assert early["estimate"].abs().max() < 0.03
+    last = found.filter(pl.col("ceiling"))
+    assert set(last["layer"]) == {5}
+    assert last["p_maxt"].is_nan().all()  # a ceiling is not tested
+    late = found.filter((pl.col("layer") == 3) & (pl.col("source") == "same item"))
+    assert late["p_maxt"].max() < 0.05
+
+
+def test_without_a_gain_there_is_nothing_to_recover():
+    found, claims = recovered(gain=0.0, same=0.8, neutral=0.1)
+    assert found["estimate"].is_nan().all()
+    assert {one.judged.verdict for one in claims.values()} == {"not testable"}
+    assert all("examples gain nothing" in one.text for one in claims.values())
+
+
+def test_neutral_text_that_does_harm_is_no_recovery():
+    """The item's own state brings nothing, the neutral one takes away half the gain: the difference alone would be .5."""
+    found, claims = recovered(gain=2.0, same=0.0, neutral=-0.5)
+    over = found.filter((pl.col("layer") == -1) & (pl.col("source") == "same item"))
+    assert over["estimate"].to_list() == pytest.approx([0.5, 0.5], abs=0.05)
+    assert {one.judged.verdict for one in claims.values()} == {"contradicted"}
+
+
+def test_the_upper_half_is_without_the_last():
+    from mnemoscope.studies.icl.recovery_summary import inner
+
+    assert [list(inner(n)) for n in (1, 2, 4, 5, 8)] == [[], [0], [1, 2], [2, 3], [3, 4, 5, 6]]
+
+
+def ablation_tables(rng, *, chosen, random, n_sets):
+    from mnemoscope.results.schema.icl_cause import ABLATIONS, HEAD_GAINS
+
+    rows = []
+    for i in range(ITEMS):
+        for number in range(n_sets + 1):
+            mean = chosen if number == 0 else random + rng.normal(scale=0.05)
+            more = {"run": "after", "set": number, "heads": f"L1H{number}", "op": "mean", "judging": i % 2 == 1}
+            value = mean + rng.normal(scale=0.1)
+            rows.append({**keys(i), **more, "complete": True, "logprob": value, "margin": value})
+    head = {"copy": "trained", "task": "t", "layer": 1, "head": 0, "choosing": 1.0, "judging": 1.0, "chosen": True}
+    return {
+        "icl_ablations": pl.DataFrame(rows, schema=ABLATIONS.schema),
+        "icl_head_gains": pl.DataFrame([{**head, "logprob": chosen, "margin": chosen}], schema=HEAD_GAINS.schema),
+    }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "random", "n_sets", "word"),
+    [
+        (-1.0, 0.0, 40, "supported"),
+        (-1.0, -1.0, 40, "contradicted"),  # needed, but no more than any other heads
+        (-1.0, 0.0, 7, "not testable"),  # too few sets for any p below .05: said so
+    ],
+)
+def test_ablations_are_judged_against_random_sets(chosen, random, n_sets, word):
+    from mnemoscope.studies.icl.ablation_summary import ablation, ablation_claims
+
+    tables = ablation_tables(np.random.default_rng(0), chosen=chosen, random=random, n_sets=n_sets)
+    found = ablation(tables)
+    (claim,) = ablation_claims({**tables, **found}, {"t": ""})
+    assert claim.judged.verdict == word
+    row = found["icl_ablation"].filter((pl.col("against") == "random heads") & (pl.col("measure") == "margin"))
+    assert row["estimate"][0] == pytest.approx(chosen - random, abs=0.1)
+    assert row["smallest_p"][0] == pytest.approx(1 / (n_sets + 1))
+    assert row["n"][0] == ITEMS // 2  # the judging half
+    (blocked,) = ablation_claims({**tables, **found}, {"t": "no gain in context"})
+    assert (blocked.judged.verdict, blocked.judged.reason) == ("not testable", "no gain in context")
+
+
+def test_ranks_of_rise_and_loss_within_layers():
+    from mnemoscope.studies.icl.ablation_summary import gain_and_loss
+
+    layers = np.repeat(np.arange(3), 6)
+    rise = np.tile(np.arange(6.0), 3) + 100 * layers
+    assert gain_and_loss(rise, rise - 200 * layers, layers)[0] == pytest.approx(1)  # layers' levels do not count
+    r, p = gain_and_loss(rise, -rise, layers)
+    assert r == pytest.approx(-1)
+    assert p > 0.9
+    assert math.isnan(gain_and_loss(rise, np.ones(18), layers)[0])
+
+
+def test_dose_slopes_are_those_planted_and_the_layer_is_chosen_elsewhere():
+    from mnemoscope.results.schema.icl_cause import SHARPENING
+    from mnemoscope.studies.icl.config import Config
+    from mnemoscope.studies.icl.dose_summary import dose_claims, doses
+
+    rng, rows = np.random.default_rng(0), []
+    slope = {(1, "relevant"): 0.4, (1, "distractor"): -0.1}
+    for i in range(ITEMS):
+        for layer in range(3):
+            for sentence in ("relevant", "distractor"):
+                for g in (0.25, 0.5, 2.0, 4.0):
+                    value = slope.get((layer, sentence), 0.0) * math.log2(g) + rng.normal(scale=0.1)
+                    more = {"run": "after", "layer": layer, "heads": "all", "sentence": sentence, "g": g}
+                    rows.append({**keys(i), **more, "attention": 0.2, "logprob": value, "margin": value})
+    tables = {"icl_sharpening": pl.DataFrame(rows, schema=SHARPENING.schema)}
+    found = doses(tables, Config())
+    own = found["icl_dose_slopes"].filter((pl.col("sentence") == "difference") & (pl.col("measure") == "margin"))
+    assert own.sort("layer")["estimate"].to_list() == pytest.approx([0, 0.5, 0], abs=0.04)
+    after, before = dose_claims({**tables, **found}, {"t": ""}, Config())
+    assert after.judged.verdict == "supported"
+    assert after.found.n == ITEMS // 2
+    assert "(layer 1)" in after.text
+    assert before.judged.verdict == "not testable"  # that run was not measured
+
+
+def test_links_need_more_than_two_things_that_both_rise():
+    """x and y both rise by 1 with examples and are otherwise independent; then y follows x item by item."""
+    from mnemoscope.studies.icl.link_summary import slopes
+
+    rng = np.random.default_rng(0)
+    units = np.tile(np.array([f"i{i}" for i in range(40)]), 2)
+    rise = np.repeat([0.0, 1.0], 40)
+    x, y = rise + 0.3 * rng.normal(size=80), 2 * rise + 0.3 * rng.normal(size=80)
+    loose, raw = slopes(x, y, units, rng=rng, centred=False)
+    strict, _ = slopes(x, y, units, rng=rng, centred=True)
+    assert loose.low > 0.5
+    assert raw == pytest.approx(1.7, abs=0.3)
+    assert strict.low < 0.1 < 0.3 < loose.estimate
+    linked, raw = slopes(x, y + 3 * (x - rise), units, rng=rng, centred=True)
+    assert linked.low > 0.5
+    assert raw == pytest.approx(3, abs=0.5)
+    missing = x.copy()
+    missing[:36] = np.nan
+    assert slopes(missing, y, units, rng=rng, centred=True)[0].n == 8  # both rows of a prompt go
+
+
+def test_right_or_wrong_is_predicted_within_strata_only():
+    from mnemoscope.studies.icl.link_summary import correlated
+
+    rng = np.random.default_rng(0)
+    strata, clusters = np.repeat(["a", "b"], 60), np.tile(np.arange(60), 2)
+    level = np.repeat([0.0, 3.0], 60)
+    x, y = level + rng.normal(size=120), (level + rng.normal(size=120) > 1.5).astype(float)
+    none, _ = correlated(x, y, strata, clusters, rng=rng)
+    assert none.low < 0 < none.high
+    some, _ = correlated(x, (x - level > 0).astype(float), strata, clusters, rng=rng)
+    assert some.low > 0.6
+    flat, _ = correlated(x, np.ones(120), strata, clusters, rng=rng)
+    assert math.isnan(flat.estimate)
+    assert "all right or all wrong" in flat.reason
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """The planted induction head answers `A B x C D x A`, and has nothing to look at in `A B x C D x E`."""
+    from mnemoscope.data.prompt import Prompt, joined
+    from mnemoscope.model.lm import view
+    from mnemoscope.reference import planted
+    from mnemoscope.studies.icl.cause import Item
+    from mnemoscope.studies.icl.design import Design
+
+    made = planted("induction", noise=0.0, n_heads=4, distractors=0)
+    lm = view(made.model, made.tokenizer, name="planted")
+    w = list(made.truth.facts["words"])
+    items = []
+    for i in range(8):
+        a, b, c, d, e, x = (w[(5 * i + k) % 40] for k in range(6))
+        under = {}
+        for condition, last in (("none", e), ("example", a)):
+            first, second = ("informative", f"{a} {b}"), ("distractor", f"{c} {d}")
+            body = (first, " ", second) if i // 2 % 2 else (second, " ", first)
+            under[condition] = joined(
+                [f"{x} ", *body, " ", ("last", last)], answer=f" {b}", foils=(f" {d}",), labels={}
+            )
+            assert isinstance(under[condition], Prompt)
+        items.append(Item(key={"item": str(i), "unit": str(i), "draw": 0}, under=under))
+    design = Design(task="t", before="none", after="example", conditions=("none", "example"), contrasts=())
+    heads = {h["kind"]: (h["layer"], h["head"]) for h in made.truth.to_json()["heads"]}
+    return lm, design, tuple(items), heads
+
+
+def test_heads_that_start_to_look_are_chosen_and_those_that_matter_are_hit(asked):
+    from mnemoscope.results.job import Job
+    from mnemoscope.results.schema.icl_cause import TABLES
+    from mnemoscope.results.schema.table import validate
+    from mnemoscope.studies.icl.cause_heads import ablations, chosen_heads
+    from mnemoscope.studies.icl.config import Config
+
+    lm, design, items, heads = asked
+    picked = chosen_heads(lm, design, items)
+    looking = {heads[kind] for kind in ("induction", "matches_never_copies", "duplicate_token")}
+    assert len(picked.heads) == 2  # one of a layer's four
+    assert set(picked.heads) <= looking
+    assert {head for head, (gain, _) in picked.rise.items() if gain > 1} == looking
+    job = Job(id="ablation", args={"copy": "trained", "task": "t"})
+    found = ablations(job, Config(), lm, design, items)
+    rows = validate("icl_ablations", TABLES["icl_ablations"], found["icl_ablations"])
+    assert found["verification"]["ok"].all()
+    after = rows.filter((pl.col("run") == "after") & (pl.col("op") == "mean"))
+    layer, head = heads["induction"]
+    for (number, spelled), own in after.partition_by(["set", "heads"], as_dict=True).items():
+        hit = f"L{layer}H{head}" in spelled.split()
+        assert hit or number != 0 or heads["induction"] not in picked.heads
+        assert (own["margin"].mean() < -0.5) == hit
+    assert after["set"].n_unique() == 16  # one head of each layer, the chosen ones first
+    before = rows.filter((pl.col("run") == "before") & (pl.col("op") == "mean"))
+    assert before["margin"].abs().max() < 0.1  # there is nothing to lose without examples
+    alone = {(r["layer"], r["head"]): r["margin"] for r in found["icl_head_gains"].iter_rows(named=True)}
+    assert min(alone, key=alone.get) == heads["induction"]
+
+
+def test_sharpening_moves_the_answer_by_the_head_that_copies(asked):
+    from mnemoscope.results.job import Job
+    from mnemoscope.results.schema.icl_cause import TABLES
+    from mnemoscope.results.schema.table import validate
+    from mnemoscope.studies.icl.cause_heads import sharpening
+    from mnemoscope.studies.icl.config import Config
+
+    lm, design, items, heads = asked
+    found = sharpening(Job(id="s", args={"copy": "trained", "task": "t"}), Config(), lm, design, items)
+    rows = validate("icl_sharpening", TABLES["icl_sharpening"], found["icl_sharpening"])
+    at = rows.filter(
+        (pl.col("heads") == "all") & (pl.col("layer") == heads["induction"][0]) & (pl.col("run") == "before")
+    )
+    for sentence, sign in (("relevant", 1), ("distractor", -1)):
+        own = at.filter(pl.col("sentence") == sentence).sort("g").group_by("g", maintain_order=True)
+        change = [sign * value for value in own.agg(pl.col("margin").mean())["margin"]]
+        assert change == sorted(change)
+        assert change[0] < 0 < change[-1]
+
+
+@pytest.mark.slow
+def test_the_reference_model_end_to_end(tmp_path):
+    """Every table is as declared (the runner validates), every claim has a verdict with a reason, proofs hold."""
+    from mnemoscope.runner import run
+
+    found = run("icl", "reference", out=tmp_path / "icl", quiet=True, limit=4, tasks=("lines", "passages"), threads=1)
+    claims = found.tables["claims"]
+    own = claims.filter(pl.col("claim").str.contains(r"^C3\.(5|6|8|9)"))
+    assert {name[:4] for name in own["claim"]} == {"C3.5", "C3.6", "C3.8", "C3.9"}
+    assert (own.filter(pl.col("verdict") == "not testable")["reason"] != "").all()
+    assert found.tables["verification"]["ok"].all()
+    again = run("icl", "reference", out=tmp_path / "icl", quiet=True, limit=4, tasks=("lines", "passages"), threads=1)
+    assert again.tables["claims"].equals(claims)

@@ -23,8 +23,14 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; do not resume.")] = False,
     budget: Annotated[str | None, typer.Option(help="Memory for one chunk of a sweep (1GiB).")] = None,
     revision: options.Revision = None,
-    revisions: Annotated[str | None, typer.Option(help="Checkpoints: a pattern step{0,1,2}, a list, a folder.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep downloaded checkpoints.")] = False,
+    revisions: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoints for emergence: step{0,1,2,4,...,512}, a list, 'step*', a folder, pythia or olmo-2 (pythia:20), "
+            "MODEL@... for other training seeds; default: all there are, thinned."
+        ),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep downloaded checkpoints (else they go when done).")] = False,
     ray: Annotated[str | None, typer.Option(help="Work the jobs off on Ray: 'auto' or an address.")] = None,
     dtype: options.Dtype = "auto",
     device: options.Device = None,

@@ -79,7 +79,7 @@ def timing(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
         said("n_units", "Q"),
     ]
     axis = alt.Axis(values=steps_shown(ends), format=",")
-    base = {"y": place, "color": alt.Color("series:N", title=None), "tooltip": tips}
+    base: dict[str, Any] = {"y": place, "color": alt.Color("series:N", title=None), "tooltip": tips}
     bars = alt.Chart().mark_rule(strokeWidth=2).encode(
         x=alt.X("left:Q", title="training step", scale=scale, axis=axis), x2="right:Q", **base
     )  # fmt: skip

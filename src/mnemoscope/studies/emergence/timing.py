@@ -18,13 +18,14 @@ WINDOW = 1  # checkpoints on either side of a level's onset
 
 
 def curve_onset(curve: Curve, seed: int, common: Sequence[int]) -> Onset | None:
-    """The onset of a curve on the checkpoints that every measure has; None where there are too few checkpoints or units.
+    """The onset of a curve on the checkpoints that every measure has; None where there are too few, or where its end is undefined.
 
     Curves of the same units resample them alike, so that their differences are differences of one resample.
     """
-    kept = np.isin(curve.steps, common) & ~np.isnan(curve.values).all(1)
+    kept = np.isin(curve.steps, common)  # where the curve is undefined it is not above anything
     chance = float(np.nanmean(curve.chance[kept])) if kept.any() and not np.isnan(curve.chance).all() else np.nan
-    if kept.sum() < max(FEWEST, len(common)) or np.isnan(chance) or curve.values.shape[1] < FEWEST:
+    too_few = kept.sum() < max(FEWEST, len(common)) or curve.values.shape[1] < FEWEST
+    if too_few or np.isnan(chance) or np.isnan(curve.values[kept][-1]).all():
         return None
     sign = -1.0 if curve.falls else 1.0
     rng = np.random.default_rng(seed_of(seed, f"onset {len(curve.units)} {curve.units[0].partition(':')[0]}"))

@@ -70,10 +70,7 @@ def _cells(frame: pl.DataFrame) -> dict[Cell, float]:
 
 def _erased(tables: Mapping[str, pl.DataFrame]) -> dict[Cell, float]:
     weights = tables["mlp_weights"].filter(
-        (pl.col("copy") == "trained")
-        & (pl.col("space") == "answers")
-        & pl.col("part").str.contains(r"^L\d+H\d+$")
-        & pl.col("estimate").is_not_nan()
+        (pl.col("copy") == "trained") & pl.col("part").str.contains(r"^L\d+H\d+$") & pl.col("estimate").is_not_nan()
     )
     least = weights.group_by("part").agg(pl.col("estimate").min())
     places = {row["part"]: row["part"][1:].split("H") for row in least.iter_rows(named=True)}

@@ -1,8 +1,8 @@
 """The three levels of in-context learning, and neutral-text loss, of a model with a group of heads ablated.
 
 The heads' z is replaced at every position, of prompts and of texts, by a constant: its mean over all tokens of neutral texts
-other than those measured (mean ablation, primary), or 0. Levels as in `icl_levels` (Ren et al. 2024, arXiv 2402.13055); an extension of that
-paper, which ablates nothing.
+other than those measured (mean ablation, primary), or 0. Levels as in `icl_levels` (Ren et al. 2024, arXiv 2402.13055); an
+extension of that paper, which ablates nothing.
 """
 
 from collections.abc import Mapping, Sequence

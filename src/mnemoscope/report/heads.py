@@ -11,27 +11,34 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mnemoscope.report import words
+from mnemoscope.report import relations, words
 from mnemoscope.report.charts import chosen, dots, rounded, said, switch
 from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose, Section, Tokens
 from mnemoscope.report.theme import STEPS, palette
-from mnemoscope.results.schema.heads import COPIES, SCORES
+from mnemoscope.results.schema.heads import COPIES, RELATION_SCORES, SCORES
 
 CAUSE = "ablation_loss"  # mean ablation is the primary one
 CAUSES = tuple(score for score in SCORES if score.startswith(CAUSE))
+EVERY = (*SCORES, *RELATION_SCORES)
 UNITS = (
-    dict.fromkeys(SCORES, "share of attention")
+    dict.fromkeys(EVERY, "share of attention")
+    | relations.UNITS
     | {score: "share of the output" for score in SCORES if score.startswith("copying")}
     | dict.fromkeys(CAUSES, "nats of loss on repeated tokens")
 )
-LABELS = {score: words.label(score) for score in SCORES} | {
-    "copying": "Copying (embedding)",
-    "copying_contextual": "Copying (in context)",
-    "ablation_loss": "Loss (mean-ablated)",
-    "ablation_loss_zero": "Loss (zeroed)",
-    "ablation_loss_resample": "Loss (resampled)",
-}
+LABELS = (
+    {score: words.label(score) for score in SCORES}
+    | relations.LABELS
+    | {
+        "copying": "Copying (embedding)",
+        "copying_contextual": "Copying (in context)",
+        "ablation_loss": "Loss (mean-ablated)",
+        "ablation_loss_zero": "Loss (zeroed)",
+        "ablation_loss_resample": "Loss (resampled)",
+    }
+)
 SHOWN = ("value", "chance", "above chance")
+WHOLE = 4  # a head with more queries kept than so many best events has its whole pattern shown
 MAP_WIDTH = 840  # of the model and its copy together
 
 
@@ -42,11 +49,13 @@ def section(tables: Mapping[str, pl.DataFrame]) -> Section:
     if heads is None or not heads.height:
         blocks.append(Prose(paragraphs=("There is no table of heads: nothing was measured.",)))
     else:
-        trained = heads.filter(pl.col("copy") == "trained")
+        heads = relations.shown(heads)
         blocks.append(head_map(heads))
+        heads = heads.filter(pl.col("relation") == "")
+        trained = heads.filter(pl.col("copy") == "trained")
         if CAUSE in trained["score"] and trained["score"].n_unique() > 1:
             blocks.append(score_against_cause(trained))
-        blocks += [control(heads), ranking(trained)]
+        blocks += [control(heads), ranking(trained), *relations.blocks(tables)]
     if "attention_rows" in tables and tables["attention_rows"].height:
         blocks.append(attention(tables))
     return Section(
@@ -59,7 +68,7 @@ def section(tables: Mapping[str, pl.DataFrame]) -> Section:
 
 def head_map(heads: pl.DataFrame) -> Figure:
     """Layer by head, coloured by the chosen score; a dot where it is significant over the whole map."""
-    scores, copies = _present(heads, "score", SCORES), _present(heads, "copy", COPIES)
+    scores, copies = _present(heads, "score", EVERY), _present(heads, "copy", COPIES)
     step = max(6, min(32, MAP_WIDTH // (len(copies) * heads["head"].n_unique())))
     drawn = "shown == 'value' ? datum.estimate : shown == 'chance' ? datum.chance : datum.estimate - datum.chance"
     base = alt.Chart().encode(
@@ -78,17 +87,20 @@ def head_map(heads: pl.DataFrame) -> Figure:
     dots = base.mark_point(size=max(4, step), color="#e6930a").encode(opacity=significant)
     layered: Any = alt.layer(cells, dots, data=MAIN)
     chart = (
-        layered.transform_filter("datum.score == score && datum.corpus == used")
+        layered.transform_filter("datum.score == score && datum.corpus == used && datum.relation == about")
         .transform_calculate(drawn=drawn, interval=_interval())
         .properties(width=alt.Step(step), height=alt.Step(step))
         .facet(column=alt.Column("copy:N", title=None, sort=copies))
-        .properties(title=alt.Title(alt.ExprRef("title[score] + ', ' + shown + ', ' + used")))  # pyright: ignore[reportArgumentType]
+        .properties(
+            title=alt.Title(alt.ExprRef("title[score] + ', ' + shown + ', ' + used + (about ? ', ' + about : '')"))
+        )  # pyright: ignore[reportArgumentType]
         .add_params(
             alt.param(name="palette", value=palette("light")),
             alt.param(name="top", value=_tops(heads)),
             alt.param(name="signed", value={score: score in CAUSES for score in scores}),
             alt.param(name="title", value={score: f"{LABELS[score]} ({UNITS[score]})" for score in scores}),
             *_switches(heads),
+            *_relation_switch(heads),
             switch("shown", SHOWN),
         )
     )
@@ -183,7 +195,7 @@ def attention(tables: Mapping[str, pl.DataFrame]) -> Tokens:
     """The token view; heads whose whole patterns were kept are those that the study names."""
     rows = tables["attention_rows"]
     queries = rows.group_by("layer", "head", "prompt").agg(pl.len().alias("queries"))
-    named = queries.filter(pl.col("queries") > 1).select("layer", "head").unique().sort("layer", "head")
+    named = queries.filter(pl.col("queries") > WHOLE).select("layer", "head").unique().sort("layer", "head")
     return Tokens(
         id="attention",
         title="What a head attends to",
@@ -218,7 +230,7 @@ def _tops(heads: pl.DataFrame) -> dict[str, float]:
 
 def _switches(heads: pl.DataFrame) -> tuple[Any, ...]:
     """Score and corpus; `used` is the corpus shown: the chosen one, or one that the chosen score was measured on."""
-    scores, corpora = _present(heads, "score", SCORES), _present(heads, "corpus")
+    scores, corpora = _present(heads, "score", EVERY), _present(heads, "corpus")
     has = {score: _present(heads.filter(pl.col("score") == score), "corpus") for score in scores}
     used = alt.param(name="used", expr="indexof(has[score], corpus) < 0 ? has[score][0] : corpus")
     return (
@@ -226,6 +238,23 @@ def _switches(heads: pl.DataFrame) -> tuple[Any, ...]:
         switch("corpus", corpora),
         alt.param(name="has", value=has),
         used,
+    )
+
+
+def _relation_switch(heads: pl.DataFrame) -> tuple[Any, ...]:
+    """Relation; `about` is the one shown: the chosen one, or one that score and corpus have ("" for ordinary scores)."""
+    names = [name for name in _present(heads, "relation") if name]
+    if not names:
+        return (alt.param(name="about", value=""),)
+    there = heads.select("score", "corpus", "relation").unique(maintain_order=True)
+    of: dict[str, list[str]] = {}
+    for score, corpus, relation in there.iter_rows():
+        of.setdefault(f"{score}/{corpus}", []).append(relation)
+    about = "indexof(of[score + '/' + used], relation) < 0 ? of[score + '/' + used][0] : relation"
+    return (
+        switch("relation", names, names),
+        alt.param(name="of", value=of),
+        alt.param(name="about", expr=about),
     )
 
 

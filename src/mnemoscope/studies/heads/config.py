@@ -59,7 +59,7 @@ class Config:
     @property
     def positions(self) -> int | None:
         """Attending positions per triple, drawn evenly; None: all."""
-        return None if self.thorough else 16
+        return None if self.thorough else 32
 
     @property
     def sequences(self) -> int:

@@ -29,8 +29,9 @@ PROMOTES: Final = Rule(
     min_units=5,
 )
 SPECIFIC: Final = Rule(
-    text=f"for each relation the {TOP} heads with the largest RI-out per opportunity above its null on every other document; on "
-    "the other documents, their excess on triples of their own relation minus that of the heads chosen for other relations lies above .05",
+    text=f"for each relation the {TOP} heads with the largest RI-out per opportunity above its null on every other document; "
+    "on the other documents, their excess on triples of their own relation minus that of the heads chosen for other relations "
+    "lies above .05",
     sesoi=SESOI["ri_excess"],
     min_units=5,
 )

@@ -27,6 +27,12 @@ def headlines(tables: Tables) -> list[str]:
     return texts
 
 
+def verdicts(claims: pl.DataFrame) -> str:
+    """How many claims came out how."""
+    counts = claims["verdict"].value_counts(sort=True).sort("count", "verdict", descending=[True, False])
+    return f"Of {claims.height} claims " + ", ".join(f"{n} {word}" for word, n in counts.iter_rows()) + "."
+
+
 def _corpus(tables: Tables, corpus: str) -> list[str]:
     here = tables["relations"].filter((pl.col("corpus") == corpus) & (pl.col("variant") == "out"))
     best, control = (_best(here.filter(pl.col("copy") == copy)) for copy in ("trained", "reinitialised"))
@@ -60,9 +66,14 @@ def _link(tables: Tables, corpus: str) -> list[str]:
         & pl.col("estimate").is_not_nan()
     )
     return [
-        f"{corpus}: rank correlation over {row['n']} heads of {row['score']} with the effect on the tail "
-        f"({'its passing events' if row['pairing'] == 'passing' else 'all sampled opportunities'}): {row['estimate']:.2f} "
-        f"[{row['low']:.2f}, {row['high']:.2f}], ceiling {row['ceiling']:.2f}."
+        f"{corpus}: rank correlation over {row['n']} heads of RI-out with the effect on the tail, "
+        f"{'given the gate' if row['pairing'] == 'passing' else 'per opportunity'}: {row['estimate']:.2f} "
+        f"[{row['low']:.2f}, {row['high']:.2f}], "
+        + (
+            f"ceiling {row['ceiling']:.2f}."
+            if row["ceiling"] == row["ceiling"]
+            else "no ceiling: a map is not reproducible."
+        )
         for row in rows.sort("pairing").iter_rows(named=True)
     ]
 

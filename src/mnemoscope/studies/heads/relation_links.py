@@ -25,6 +25,7 @@ from mnemoscope.studies.heads.relation_inference import FEWEST_DOCUMENTS, Part
 
 TOP = 4  # heads chosen by RI
 TOP_SHARE = 0.05  # heads that count as the top of a map: this share of all, TOP at least
+SPLITS = 30  # random halves behind a reliability
 GATES = ("tau_2.0", "tau", "tau_2.5")
 Matrix = Float[np.ndarray, "document cell"]
 
@@ -103,10 +104,11 @@ def links(part: Part, rows: pl.DataFrame, config: Config) -> pl.DataFrame:
     found: list[dict[str, Any]] = []
     for pairing, maps in MAPS.items():
         cause, _ = effects(part, rows, units, pairing)
+        own = _reliability(cause, np.random.default_rng(seed_of(config.seed, f"links/{part.corpus}/{pairing}")))
         for score, (quantity, slice_, variant) in maps.items():
             values = pooled(part, quantity, slice_, variant, units)
             rng = np.random.default_rng(seed_of(config.seed, f"links/{part.corpus}/{score}"))
-            top = _ceiling(values, cause, rng)
+            top = ceiling(_reliability(values, rng), own)  # nan (undefined) or below 0: nan
             both = int((~np.isnan(values).all(0) & ~np.isnan(cause).all(0)).sum())
             for within in ("all", "layer"):
                 one = map_correlation(values, cause, np.arange(len(units)), cells=None if within == "all" else layers)
@@ -125,9 +127,8 @@ def links(part: Part, rows: pl.DataFrame, config: Config) -> pl.DataFrame:
     return pl.DataFrame(found, schema=schema.RELATION_LINKS.schema)
 
 
-def _ceiling(first: Matrix, second: Matrix, rng: np.random.Generator) -> float:
-    each = [split_half(one, np.arange(len(one)), rng=rng, n_splits=50).estimate for one in (first, second)]
-    return math.nan if any(math.isnan(r) for r in each) else ceiling(*each)
+def _reliability(values: Matrix, rng: np.random.Generator) -> float:
+    return split_half(values, np.arange(len(values)), rng=rng, n_splits=SPLITS).estimate
 
 
 def _numbers(one: Estimate) -> dict[str, Any]:
@@ -236,7 +237,7 @@ def stability(part: Part, config: Config) -> pl.DataFrame:
             }
             rng = np.random.default_rng(seed_of(config.seed, f"stability/{part.corpus}/{variant}/{r}"))
             n = len(maps["tau"])
-            own = split_half(maps["tau"], np.arange(n), rng=rng, n_splits=50).estimate
+            own = split_half(maps["tau"], np.arange(n), rng=rng, n_splits=SPLITS).estimate
             for first, second in combinations(GATES, 2):
                 one = map_correlation(maps[first], maps[second], np.arange(n))
                 best = [set(chosen(maps[gate], np.ones(n, dtype=bool), top)) for gate in (first, second)]
@@ -248,7 +249,7 @@ def stability(part: Part, config: Config) -> pl.DataFrame:
                         "first": first,
                         "second": second,
                         **_numbers(one),
-                        "ceiling": own,
+                        "ceiling": own if own >= 0 else math.nan,
                         "jaccard": len(best[0] & best[1]) / max(1, len(best[0] | best[1])),
                         "top": top,
                         "n": len(part.heads),

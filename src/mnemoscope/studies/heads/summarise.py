@@ -48,7 +48,7 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     claims = pl.concat([_claims(raw), about])
     said = _headlines(heads.filter(pl.col("relation") == ""))
     said += relation_headlines.headlines(everything)
-    said += [f"{row['claim']}: {row['verdict']}." for row in claims.iter_rows(named=True)]
+    said.append(relation_headlines.verdicts(claims))
     lines = pl.DataFrame({"order": range(len(said)), "text": said}, schema=HEADLINES.schema)
     return {"heads": heads, **found, "claims": claims, "headlines": lines}
 

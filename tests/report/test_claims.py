@@ -6,8 +6,8 @@ import re
 import hypothesis.strategies as st
 from hypothesis import given
 
+from mnemoscope.report.asked import command
 from mnemoscope.report.claims import WIDTH, forest
-from mnemoscope.report.trust import command
 
 finite = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 

@@ -1,6 +1,7 @@
 """The top of the page: what was asked, of which model, and what came out in a sentence or two."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnemoscope.report.html import Safe, element, joined, shortened
@@ -29,16 +30,45 @@ def header(runs: Sequence[Finished]) -> Safe:
         element("h1", str(model.get("name", "model"))),
         element("p", ", ".join(study_name(run.record["study"]) for run in runs), class_="subtitle"),
         element("dl", *(_fact(name, value) for name, value in _facts(runs) if value), class_="facts"),
+        element("pre", element("code", "\n".join(dict.fromkeys(command(run.record) for run in runs))), class_="asked"),
     )
 
 
+def command(record: Mapping[str, Any]) -> str:
+    """The command line of a run, from what was asked."""
+    asked = dict(record.get("asked", {}))
+    study, model = asked.pop("study", record["study"]), asked.pop("model", "MODEL")
+    parts = ["mnemoscope", "run", str(study), shlex.quote(str(model))]
+    for name, value in asked.items():
+        option = "--" + name.replace("_", "-")
+        parts += [option] if value is True else [option, shlex.quote(str(value))]
+    return " ".join(parts)
+
+
 def headlines(run: Finished) -> Safe:
-    """The headlines of one study, as a list."""
+    """The headlines of one study, as a list; those that only say the verdict on a claim again, folded below."""
     table = run.tables.get("headlines")
     if table is None or not table.height:
         return Safe("")
-    texts = table.sort("order")["text"].to_list()
-    return element("ul", *(element("li", shortened(text, 600)) for text in texts), class_="headlines")
+    texts = [str(text) for text in table.sort("order")["text"]]
+    verdicts = _verdicts(run)
+    again = [text for text in texts if text.startswith(verdicts)] if verdicts else []
+    found = [text for text in texts if text not in again]
+    folded = element("summary", "The verdicts in words") if again else Safe("")
+    below = element("details", folded, _list(again, "plain")) if again else Safe("")
+    return joined((_list(found, "headlines"), below))
+
+
+def _verdicts(run: Finished) -> tuple[str, ...]:
+    """How a headline begins that says a claim and its verdict."""
+    claims = run.tables.get("claims")
+    if claims is None:
+        return ()
+    return tuple(f"{claim}: {verdict}" for claim, verdict in claims.select("claim", "verdict").iter_rows())
+
+
+def _list(texts: Sequence[str], name: str) -> Safe:
+    return element("ul", *(element("li", shortened(text, 600)) for text in texts), class_=name) if texts else Safe("")
 
 
 def missing_studies(refused: dict[str, str], absent: Sequence[str]) -> Safe:

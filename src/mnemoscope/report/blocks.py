@@ -56,7 +56,7 @@ def _framed(kind: str, identifier: str, block: Figure | Grid | Drawing, *inside:
     """A figure element: title, content, caption, and an empty row where the script puts the downloads."""
     return element(
         "figure",
-        element("h4", block.title),
+        element("h4", block.title) if block.title else Safe(""),
         *inside,
         element("figcaption", block.caption),
         element("div", class_="downloads"),

@@ -1,74 +1,125 @@
-"""The claims table: verdict, estimate with its interval drawn to scale, and what the verdict rests on."""
+"""The claims table: verdict, estimate with its interval drawn to scale, and what the verdict rests on.
+
+A claim takes two rows: the numbers, and its rule in one line that opens to the whole rule and how it came out. The link
+leads to the table the verdict was decided on, which stands at the end of its study's section.
+"""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from mnemoscope.report import words
+from mnemoscope.report.asked import study_name
 from mnemoscope.report.html import Child, Safe, element, joined, shortened
+from mnemoscope.report.section import Grid
 from mnemoscope.results.store import Finished
 
 SIGNS = {"supported": "✓", "contradicted": "✕", "undetermined": "?", "not testable": "–"}
 WIDTH, HEIGHT = 132, 22
-NUMBERS = ("Estimate [95% interval]", "p", "n (units)")
+COLUMNS = (
+    "Claim",
+    "Verdict",
+    "Estimate [95% interval]",
+    "",
+    "Smallest effect of interest",
+    "p",
+    "n (units)",
+    "Evidence",
+)
+NUMBERS = ("Estimate [95% interval]", "Smallest effect of interest", "p", "n (units)")
+NOTE = (
+    "Rules were fixed before the data were seen. Supported: the whole interval lies beyond the smallest effect of interest "
+    "(dashed line). Contradicted: it lies wholly short of it. Undetermined: it straddles. Not testable: a precondition "
+    "failed. Dot and bar: estimate and 95% interval, each on a scale of its own; the solid line is 0. A claim of several "
+    "parts shows the numbers of one and is decided by all. Units are what counts as independent: documents, topics or items."
+)
+LONGEST_RULE = 2_000  # characters; a rule is never cut in practice
+MOST_ROWS = 400  # of an evidence table in the page; the parquet file has them all
 
 
 def claims_table(runs: Iterable[Finished]) -> Safe:
     """One table over all studies, in their order; a sentence where there is no claim."""
-    rows = [
-        _row(claim, str(run.record["study"]))
-        for run in runs
-        if "claims" in run.tables
-        for claim in run.tables["claims"].iter_rows(named=True)
-    ]
-    if not rows:
+    decided = [(run, run.tables["claims"]) for run in runs if "claims" in run.tables and run.tables["claims"].height]
+    if not decided:
         return element("p", "No study of this run has decided on a claim.", class_="muted")
-    names = ("Claim", "Verdict", "Estimate [95% interval]", "", "p", "n (units)", "Rule", "Evidence")
-    heads = [element("th", name, scope="col", class_="number" if name in NUMBERS else None) for name in names]
-    return joined(
-        (
-            element(
-                "div",
-                element("table", element("thead", element("tr", *heads)), element("tbody", *rows)),
-                class_="scroll",
-            ),
-            element(
-                "p",
-                "Rules were fixed before the data were seen. Supported: the interval lies above the smallest effect of "
-                "interest (dashed line); contradicted: it lies below; otherwise undetermined. Dot and bar: estimate and "
-                "95% interval, each on a scale of its own; the solid line is 0.",
-                class_="note",
-            ),
-        )
+    rows: list[Safe] = []
+    for run, claims in decided:
+        study = str(run.record["study"])
+        if len(decided) > 1:
+            rows.append(_study_row(study, claims))
+        rows += [_row(claim, study, evidence(run)) for claim in claims.iter_rows(named=True)]
+    heads = [element("th", name, scope="col", class_="number" if name in NUMBERS else None) for name in COLUMNS]
+    table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="claims")
+    return joined((element("div", table, class_="scroll"), element("p", NOTE, class_="note")))
+
+
+def evidence(run: Finished) -> tuple[str, ...]:
+    """Names of the tables that the claims of a run were decided on, as far as they are there, in order of mention."""
+    named = run.tables["claims"]["evidence"].to_list() if "claims" in run.tables else []
+    return tuple(dict.fromkeys(name for name in named if name in run.tables and run.tables[name].height))
+
+
+def evidence_grid(run: Finished, name: str) -> Grid:
+    """An evidence table as the page shows it: its first rows, to read, sort and download."""
+    frame = run.tables[name]
+    rest = f"The first {MOST_ROWS} of {frame.height:,} rows" if frame.height > MOST_ROWS else f"{frame.height:,} rows"
+    return Grid(
+        id=f"evidence-{name}",
+        title="",
+        caption=f"{rest}; tables/{name}.parquet has all of it in full precision.",
+        data=frame.head(MOST_ROWS),
+        most=8,
     )
 
 
-def _row(claim: Mapping[str, Any], study: str) -> Safe:
+def _study_row(study: str, claims: pl.DataFrame) -> Safe:
+    """The heading of a study's claims, with how many came out how."""
+    counts = ((verdict, int((claims["verdict"] == verdict).sum())) for verdict in SIGNS)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+    name = element("a", study_name(study), href=f"#{study}")
+    head = element("th", name, element("span", said), colspan=len(COLUMNS), scope="colgroup")
+    return element("tr", head, class_="group")
+
+
+def _row(claim: Mapping[str, Any], study: str, there: Sequence[str]) -> Safe:
     verdict = str(claim["verdict"])
-    pill = element(
-        "span",
-        element("b", SIGNS.get(verdict, "?"), aria_hidden="true"),
-        f" {verdict}",
-        class_=f"pill {verdict.replace(' ', '-')}",
-    )
-    reason: tuple[Child, ...] = (
-        (element("div", shortened(claim["reason"]), class_="muted small"),) if claim["reason"] else ()
-    )
+    sign = element("b", SIGNS.get(verdict, "?"), aria_hidden="true")
+    pill = element("span", sign, f" {verdict}", class_=f"pill {verdict.replace(' ', '-')}")
     estimate, interval = words.estimate(claim["estimate"], claim["low"], claim["high"])
     span = element("span", f" {interval}" if not math.isnan(claim["low"]) else "", class_="muted")
     counts = f"{words.count(claim['n'])} ({words.count(claim['n_units'])})"
-    link = element("a", claim["evidence"], href=f"#{study}") if claim["evidence"] else words.MISSING
-    return element(
+    numbers = element(
         "tr",
-        element("td", shortened(claim["claim"]), *reason, class_="claim"),
+        element("td", shortened(claim["claim"]), class_="claim"),
         element("td", pill),
         element("td", estimate, span, class_="number nowrap"),
         element("td", forest(claim)),
+        element("td", words.number(claim["sesoi"]), class_="number nowrap"),
         element("td", words.p_value(claim["p"]), class_="number nowrap"),
         element("td", counts, class_="number nowrap"),
-        element("td", shortened(claim["rule"]), class_="small muted rule"),
-        element("td", link, class_="small"),
+        element("td", _link(str(claim["evidence"]), study, there), class_="small"),
     )
+    return joined((numbers, _behind(claim)))
+
+
+def _link(name: str, study: str, there: Sequence[str]) -> Child:
+    """To the evidence table where the page holds it, else to the study; a dash where none is named."""
+    if not name:
+        return words.MISSING
+    return element("a", name, href=f"#{study}-evidence-{name}" if name in there else f"#{study}")
+
+
+def _behind(claim: Mapping[str, Any]) -> Safe:
+    """The second row: the rule, in one line until it is opened, and how it came out."""
+    rule, reason = shortened(str(claim["rule"]), LONGEST_RULE), shortened(str(claim["reason"]), LONGEST_RULE)
+    outcome: tuple[Child, ...] = (element("p", f"Outcome: {reason}"),) if reason else ()
+    why: tuple[Child, ...] = ()
+    if claim["verdict"] == "not testable" and reason:
+        why, outcome = (element("p", reason.removeprefix("not testable: "), class_="why"),), ()
+    opened = element("details", element("summary", f"Rule: {rule}"), *outcome)
+    return element("tr", element("td", *why, opened, colspan=len(COLUMNS)), class_="behind")
 
 
 def forest(claim: Mapping[str, Any]) -> Safe:

@@ -18,7 +18,7 @@ from mnemoscope.axes import STUDIES
 from mnemoscope.errors import RunFolderError
 from mnemoscope.report.asked import header, headlines, missing_studies, study_name
 from mnemoscope.report.blocks import rendered
-from mnemoscope.report.claims import claims_table
+from mnemoscope.report.claims import claims_table, evidence, evidence_grid
 from mnemoscope.report.figures import write_figures
 from mnemoscope.report.html import Child, Safe, element, island, joined
 from mnemoscope.report.section import Section
@@ -96,9 +96,25 @@ def _study(run: Finished, section: Section) -> Safe:
     study = run.record["study"]
     lead: tuple[Child, ...] = (element("p", section.lead, class_="lead"),) if section.lead else ()
     blocks = (rendered(block, study) for block in section.blocks)
-    return element(
-        "section", element("h2", study_name(study)), *lead, headlines(run), *blocks, id=study, class_="study"
+    name = element("h2", study_name(study))
+    return element("section", name, *lead, headlines(run), *blocks, _evidence(run), id=study, class_="study")
+
+
+def _evidence(run: Finished) -> Safe:
+    """The tables that the claims were decided on, closed until a claim's link or the reader opens them."""
+    study, names = str(run.record["study"]), evidence(run)
+    if not names:
+        return Safe("")
+    tables = (
+        element(
+            "details",
+            element("summary", name),
+            rendered(evidence_grid(run, name), study),
+            id=f"{study}-evidence-{name}-fold",
+        )
+        for name in names
     )
+    return joined((element("h3", "Tables behind the verdicts"), element("div", *tables, class_="evidence")))
 
 
 def _missing(path: Path) -> Safe:

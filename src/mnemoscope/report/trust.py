@@ -1,13 +1,12 @@
 """The trust block: what was verified, what was refused or fell back, and how to get the same numbers again."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from mnemoscope.report import words
-from mnemoscope.report.asked import study_name
+from mnemoscope.report.asked import command, study_name
 from mnemoscope.report.html import Safe, element, joined, shortened
 from mnemoscope.results.store import Finished
 
@@ -29,17 +28,6 @@ def _one(run: Finished, *, alone: bool) -> Safe:
         element("h4", "Versions and settings"),
         element("dl", *(_fact(name, value) for name, value in _settings(run)), class_="facts dense"),
     )
-
-
-def command(record: Mapping[str, Any]) -> str:
-    """The command line of a run, from what was asked."""
-    asked = dict(record.get("asked", {}))
-    study, model = asked.pop("study", record["study"]), asked.pop("model", "MODEL")
-    parts = ["mnemoscope", "run", str(study), shlex.quote(str(model))]
-    for name, value in asked.items():
-        option = "--" + name.replace("_", "-")
-        parts += [option] if value is True else [option, shlex.quote(str(value))]
-    return " ".join(parts)
 
 
 def _verification(run: Finished) -> Safe:

@@ -117,9 +117,19 @@ const mnemoscope = (() => {
       for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
     }, {rootMargin: "800px"});
     for (const figure of document.querySelectorAll("figure.chart")) near.observe(figure);
+    addEventListener("beforeprint", () => { for (const fold of document.querySelectorAll(".claims details")) fold.open = true; });
     addEventListener("beforeprint", () => { for (const figure of document.querySelectorAll("figure.chart:not([data-drawn])")) draw(figure); });
   }
 
+  // A link into something folded unfolds it.
+  function unfold() {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const fold = target && target.closest("details");
+    if (fold && !fold.open) { fold.open = true; target.scrollIntoView(); }
+  }
+
   document.addEventListener("DOMContentLoaded", start);
+  document.addEventListener("DOMContentLoaded", unfold);
+  addEventListener("hashchange", unfold);
   return {island, rows, mode, pick, theme};
 })();

@@ -1,4 +1,4 @@
-"""The claims of methods P3.9 that rest on what was observed: rules fixed beforehand, verdicts, and headlines. No torch.
+"""The claims of methods P3.9 that rest on what was observed: rules fixed beforehand, and verdicts. No torch.
 
 A claim about examples has two parts, both needed: against the same prompts without an example, and against the same prompts
 behind neutral text of the example's length, because length alone changes pooled vectors and attention. Layers are not
@@ -12,13 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
+from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
 from mnemoscope.studies.icl.alignment_summary import BEYOND
 from mnemoscope.studies.icl.behaviour_summary import estimated
-from mnemoscope.studies.icl.config import PRIMARY, READ, Config
-from mnemoscope.studies.icl.design import NEUTRAL, SHUFFLED, Design
+from mnemoscope.studies.icl.config import PRIMARY, READ
+from mnemoscope.studies.icl.design import NEUTRAL, SHUFFLED
 from mnemoscope.studies.icl.frames import Task
 
 BOTH = "against no example and against neutral text as long"
@@ -53,6 +53,12 @@ LIES = Rule(
     text="share of answers with the true content, paired: falls by more than .02 under a deceitful persona, alone and behind the "
     "truthful instruction",
     sesoi=SESOI["probability"],
+    side="less",
+)
+LOOKS_AWAY = Rule(
+    text="log attention ratio to the relevant sentence minus its sentence null, mean over heads and layers: falls by more than .1 "
+    "nats under a deceitful persona, alone and behind the truthful instruction",
+    sesoi=SESOI["log_ratio"],
     side="less",
 )
 RESTORED = Rule(
@@ -232,39 +238,44 @@ def _scaled(one: Estimate, by: float) -> Estimate:
 
 
 def _persona(task: Task, tables: Mapping[str, pl.DataFrame]) -> list[Claim]:
-    """C3.7: the drop, and what an example restores beyond what it does without the persona."""
-    table = tables["icl_behaviour"]
-    place = {"copy": "trained", "task": task.name, "measure": "content"}
-    plain = table.filter(*(pl.col(n) == v for n, v in {**place, "condition": "neutral", "versus": ""}.items()))
-    unable = (
-        ""
-        if plain.height and plain["low"][0] > plain["chance"][0]
-        else "without a persona its answers are not above chance"
+    """C3.7: the drop of truth and of the attention ratio, and what an example restores beyond what it does without persona."""
+    table, ratios = tables["icl_behaviour"], tables["icl_ratios"]
+    place: dict[str, Any] = {"copy": "trained", "task": task.name}
+    truth = {**place, "measure": "content"}
+    plain = table.filter(*(pl.col(n) == v for n, v in {**truth, "condition": "neutral", "versus": ""}.items()))
+    able = plain.height and plain["low"][0] > plain["chance"][0]
+    unable = "" if able else "without a persona its answers are not above chance"
+    pairs = (("deceitful", "neutral"), ("truthful_deceitful", "truthful"))
+
+    def parts(frame: pl.DataFrame, where: dict[str, Any]) -> tuple[Part, ...]:
+        return tuple(
+            Part(against=f"{other} ({condition})", found=looked_up(frame, condition=condition, versus=other, **where))
+            for condition, other in pairs
+        )
+
+    lies = Claim(
+        name="C3.7a a deceitful persona lowers truth",
+        rule=LIES,
+        parts=parts(table, truth),
+        evidence="icl_behaviour",
+        precondition=unable,
     )
-    drops = [
-        Part(against=f"{other} ({condition})", found=looked_up(table, condition=condition, versus=other, **place))
-        for condition, other in (("deceitful", "neutral"), ("truthful_deceitful", "truthful"))
-    ]
-    restored = [
-        Part(against=f"no example ({persona})", found=_interaction(task, persona))
-        for persona in ("deceitful", "truthful_deceitful")
-    ]
-    return [
-        Claim(
-            name="C3.7a a deceitful persona lowers truth",
-            rule=LIES,
-            parts=tuple(drops),
-            evidence="icl_behaviour",
-            precondition=unable,
-        ),
-        Claim(
-            name="C3.7b an example restores it",
-            rule=RESTORED,
-            parts=tuple(restored),
-            evidence="icl_answers",
-            precondition=unable,
-        ),
-    ]
+    lowered = lies.judged().verdict == "supported"
+    restored = Claim(
+        name="C3.7b an example restores it",
+        rule=RESTORED,
+        parts=tuple(Part(against=f"no example ({persona})", found=_interaction(task, persona)) for persona, _ in pairs),
+        evidence="icl_answers",
+        precondition=unable or ("" if lowered else "no persona was shown to lower truth: see C3.7a"),
+    )
+    looks = Claim(
+        name="C3.7c the persona draws attention away from what is relevant",
+        rule=LOOKS_AWAY,
+        parts=parts(ratios, {**place, "layer": -1, "head": -1}),
+        evidence="icl_ratios",
+        precondition="" if ratios.filter(pl.col("task") == task.name).height else "attention was not measured",
+    )
+    return [lies, restored, looks]
 
 
 def _interaction(task: Task, persona: str) -> Estimate:
@@ -297,54 +308,3 @@ def table_of(claims: Sequence[Claim], more: pl.DataFrame | None) -> pl.DataFrame
         )
     own = pl.DataFrame(rows, schema=CLAIMS.schema)
     return own if more is None else pl.concat([own, more.select(own.columns)])
-
-
-def headlines(
-    tasks: Sequence[Task],
-    claims: Sequence[Claim],
-    tables: Mapping[str, pl.DataFrame],
-    config: Config,
-    more: Sequence[str],
-) -> pl.DataFrame:
-    """Sentences with numbers: behaviour of each task first, then every claim with its control, then the causal part."""
-    texts = [text for task in tasks for text in _behaved(task, tables["icl_behaviour"])]
-    texts += [_said(claim) for claim in claims]
-    texts += more
-    return pl.DataFrame({"order": range(len(texts)), "text": texts}, schema=HEADLINES.schema)
-
-
-def _behaved(task: Task, table: pl.DataFrame) -> list[str]:
-    design: Design = task.design
-    measure = "error" if task.name == "lines" else "content" if task.name == "persona" else "right"
-    words = {"error": "mean |error|", "content": "true content", "right": "right answers"}[measure]
-    place = {"copy": "trained", "task": task.name, "measure": measure}
-    conditions = (
-        design.conditions
-        if task.name == "persona"
-        else tuple(dict.fromkeys((design.before, design.after, *design.conditions)))
-    )
-    parts = [f"{c} {_number(looked_up(table, condition=c, versus='', **place))}" for c in conditions]
-    if not parts:
-        return []
-    chance = table.filter(*(pl.col(n) == v for n, v in place.items()), pl.col("versus") == "")["chance"]
-    known = [x for x in chance.to_list() if x == x]
-    versus = f" (without reading {known[0]:.3g})" if known else ""
-    return [f"{task.name}: {words}, {'; '.join(parts)}{versus}; {task.keys.height} prompts each."]
-
-
-def _number(one: Estimate) -> str:
-    return f"{one.estimate:.3g} [{one.low:.3g}, {one.high:.3g}]"
-
-
-def _said(claim: Claim) -> str:
-    judged = claim.judged()
-    if judged.verdict == "not testable":
-        return f"{claim.name}: not testable ({judged.reason})."
-    parts = "; ".join(f"{_number(part.found)} against {part.against}" for part in claim.parts)
-    control = claim.parts[0].control
-    other = (
-        f"; re-initialised copy {control.estimate:.3g}"
-        if control is not None and control.estimate == control.estimate
-        else ""
-    )
-    return f"{claim.name}: {judged.verdict}, {parts}{other}."

@@ -14,7 +14,8 @@ READ = (("all", "last"), ("all", "max"))  # probes: the last token first, for it
 class Config:
     """Options of `mnemoscope run icl`.
 
-    limit      names, and as many activities, of the crossed design (default 6, thorough 10)
+    limit      names, and as many activities, of the crossed design (default 6, thorough 10); prompts on each line (4, 16); inputs
+               of a task of your own (40)
     data       your own task: input/output pairs (function-vectors JSON, file or folder), or JSON lines of prompts with the
                labels item and condition; it then takes the place of the built-in tasks
     lines      "decimals", "small_integers", or "auto": decimals, unless the model answers only small integers
@@ -50,10 +51,15 @@ class Config:
         """Prompts on each of the 16 lines."""
         return 16 if self.thorough else 4
 
-    def stored(self, task: str) -> tuple[tuple[str, str], ...]:
-        """(tokens, pooling) whose vectors are kept: four by default, all six if thorough; one for simple and persona."""
+    def stored(self, task: str, copy: str = "trained") -> tuple[tuple[str, str], ...]:
+        """(tokens, pooling) whose vectors are kept: four by default, all six if thorough; fewer where no claim needs them.
+
+        One for simple and persona, two for the re-initialised copy. A vector is d_model float32 per layer and prompt.
+        """
         if task in BRIEF and not self.thorough:
             return (PRIMARY,)
+        if copy != "trained":
+            return (PRIMARY, READ[0])
         return (*STORED, ("relevant", "mean"), ("relevant", "last")) if self.thorough else STORED
 
     @property

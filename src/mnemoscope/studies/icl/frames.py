@@ -105,7 +105,7 @@ def pooled(tables: Mapping[str, pl.DataFrame], task: Task) -> tuple[Pooled, ...]
         vectors: dict[str, np.ndarray] = {}
         for (condition,), rows in frame.partition_by(["condition"], as_dict=True).items():
             whole = task.keys.join(rows, on=ORDER, how="left", maintain_order="left").sort("layer", maintain_order=True)
-            flat = whole["vector"].explode().to_numpy().astype(np.float64)
+            flat = whole["vector"].explode().to_numpy()
             vectors[str(condition)] = flat.reshape(rows["layer"].n_unique(), task.keys.height, -1)
         found.append(Pooled(copy=str(copy), task=task, tokens=str(tokens), pooling=str(pooling), vectors=vectors))
     return tuple(sorted(found, key=lambda one: (one.copy != "trained", one.tokens, one.pooling)))

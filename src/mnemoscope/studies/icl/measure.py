@@ -8,6 +8,7 @@ All inference is in `summarise`.
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -121,9 +122,13 @@ def _judged(prompt: Prompt, one: Answered, task: str, preset: str) -> dict[str, 
             "content": float(word in ("right", "format")),
             "unread": float(word == "other"),
         }
-    right = said.strip() == prompt.answer.strip() or said.startswith(prompt.answer.rstrip())
-    inside = prompt.answer.strip().rstrip(".") in said
-    return {**scored, "right": float(right), "content": float(right or inside), "unread": float(not said.strip())}
+    return {**scored, **_own(said, prompt.answer.strip()), "unread": float(not said.strip())}
+
+
+def _own(said: str, answer: str) -> dict[str, float]:
+    """A task of the user's: right if the answer is what is said first, content if it is said at all, as whole words."""
+    word = rf"(?<!\w){re.escape(answer)}(?!\w)"
+    return {"right": float(bool(re.match(word, said.strip()))), "content": float(bool(re.search(word, said)))}
 
 
 def _inside(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame]:
@@ -131,7 +136,7 @@ def _inside(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame]
     vectors: list[pl.DataFrame] = []
     attention: list[pl.DataFrame] = []
     for rows in batches(lm, own, config.batch):
-        found = inside(lm, tokenize(lm, rows), config.stored(job.args["task"]))
+        found = inside(lm, tokenize(lm, rows), config.stored(job.args["task"], job.args["copy"]))
         keys = [{"copy": job.args["copy"], **_key(p, job.args["task"])} for p in rows]
         vectors.append(_vectors(keys, found))
         attention.append(_attention(keys, found))

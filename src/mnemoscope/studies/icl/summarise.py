@@ -9,9 +9,10 @@ from mnemoscope.results.schema.icl import ALIGNMENT, ITEMS, PROBES, RDMS, READIN
 from mnemoscope.studies.icl import cause_summary
 from mnemoscope.studies.icl.alignment_summary import alignment
 from mnemoscope.studies.icl.behaviour_summary import behaviour
-from mnemoscope.studies.icl.claims import claims_of, headlines, table_of
+from mnemoscope.studies.icl.claims import claims_of, table_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.frames import pooled, tasks_of
+from mnemoscope.studies.icl.headlines import headlines
 from mnemoscope.studies.icl.item_summary import items, matrices
 from mnemoscope.studies.icl.probe_summary import probes
 from mnemoscope.studies.icl.ratio_summary import attention_ratios
@@ -47,5 +48,5 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     more, said = caused.pop("claims", None), caused.pop("headlines", None)
     judged = claims_of(tasks, found)
     found["claims"] = table_of(judged, more)
-    found["headlines"] = headlines(tasks, judged, found, config, [] if said is None else said["text"].to_list())
+    found["headlines"] = headlines(tasks, judged, found, [] if said is None else said["text"].to_list())
     return {**found, **caused}

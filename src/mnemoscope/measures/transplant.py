@@ -5,7 +5,8 @@
 before: the prompt without examples; after: behind them; patched: the run before, in which the stream behind one block takes the
 values of another run at the same tokens of the test item (methods B7.6; activation patching between conditions, after Hendel et
 al. 2023, arXiv 2310.15916, and Todd et al. 2024, arXiv 2310.15213, who carry means or averaged vectors; here it is the state of
-the very item, with its controls). Behind the last block the last token's state is the answer itself: a ceiling, no evidence.
+the very item, with its controls). Behind the last block the last token's state is the answer's first token itself: a ceiling, no
+evidence.
 """
 
 from collections.abc import Mapping, Sequence

@@ -24,6 +24,7 @@ from mnemoscope.studies.icl.design import Design, design_of
 KINDS = ("transplant", "ablation", "sharpening")
 TASKS = ("lines", "passages")  # of the built-in ones
 ITEMS = {"trained": 64, "reinitialised": 12}  # by default
+SLICE = 24  # items of one job of transplants; heads are chosen and judged on all items in one job
 Rows = list[dict[str, Any]]
 
 
@@ -47,7 +48,12 @@ def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
         for copy in ("trained", "reinitialised"):
             args = {"copy": copy, "task": task, "preset": preset}
             design, items = items_of(config, lm, args)
-            kinds = KINDS if sentences_in(lm, design, items) else KINDS[:1]
+            for first in range(0, len(items), SLICE):
+                cut = {"first": first, "last": min(first + SLICE, len(items))}
+                made.append(
+                    Job(id=f"transplant-{copy}-{_slug(task)}-{first:05d}", args={"kind": "transplant", **args, **cut})
+                )
+            kinds = KINDS[1:] if sentences_in(lm, design, items) else ()
             made += [Job(id=f"{kind}-{copy}-{_slug(task)}", args={"kind": kind, **args}) for kind in kinds]
     return tuple(made)
 
@@ -95,7 +101,7 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
         "ablation": cause_heads.ablations,
         "sharpening": cause_heads.sharpening,
     }
-    return work[job.args["kind"]](job, config, lm, design, items)
+    return work[job.args["kind"]](job, config, lm, design, items[job.args.get("first", 0) : job.args.get("last")])
 
 
 def place_of(job: Job) -> dict[str, str]:

@@ -20,6 +20,7 @@ from mnemoscope.studies.icl.cause_rows import Claimed, estimate_of, grid, row_of
 from mnemoscope.studies.icl.config import Config
 
 SAME, NEUTRAL = "same item", "neutral prefix"
+LEFT_OUT = ("simple", "persona")  # tasks without transplants
 UPPER = -1  # layer: mean over the upper half without the last
 CARRIED = Rule(
     text="share of the gain in log probability that the state of the same item's run brings, mean over the upper half of the "
@@ -128,12 +129,18 @@ def recovery_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]
     """One claim per task and place; controls are said beside it."""
     table = tables["icl_recovery"].filter((pl.col("copy") == "trained") & (pl.col("measure") == "logprob"))
     claims: list[Claimed] = []
-    for task in table["task"].unique(maintain_order=True):
+    there = table["task"].unique(maintain_order=True).to_list()
+    for task in (*there, *(one for one in gains if one not in there and one not in LEFT_OUT)):
         for number, place in enumerate(PLACES):
             name = f"C3.8{'ab'[number]} {STATES[place]} carries the gain ({task})"
             own = table.filter((pl.col("task") == task) & (pl.col("place") == place) & (pl.col("layer") == UPPER))
             rows = {row["source"]: row for row in own.iter_rows(named=True)}
-            nothing = undefined("no layer lies between the middle and the last", method="transplant")
+            why = (
+                "no layer lies between the middle and the last"
+                if task in there
+                else "no item's runs fit into the context"
+            )
+            nothing = undefined(why, method="transplant")
             found = estimate_of(rows[SAME]) if SAME in rows else nothing
             judged = _both(found, rows.get(SAME), gains.get(task, ""))
             others = [f"in itself {rows[SAME]['recovery']:.2g}"] if SAME in rows else []

@@ -148,6 +148,7 @@ def deviations(
     parts: Float[Tensor, "component prompt d_model"], groups: Int[Tensor, " prompt"]
 ) -> Float[Tensor, "component prompt d_model"]:
     """Parts minus their mean over the prompts of the same group (codes 0, 1, ...)."""
+    groups = groups.to(parts.device)
     n = int(groups.max()) + 1
     total = parts.new_zeros(parts.shape[0], n, parts.shape[2]).index_add_(1, groups, parts)
     size = torch.bincount(groups, minlength=n).to(parts)

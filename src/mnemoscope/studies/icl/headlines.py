@@ -15,7 +15,6 @@ def headlines(
     tasks: Sequence[Task],
     claims: Sequence[Claim],
     tables: Mapping[str, pl.DataFrame],
-    config: Config,
     more: Sequence[str],
 ) -> pl.DataFrame:
     """Sentences with numbers: behaviour of each task first, then every claim with its control, then the causal part."""

@@ -154,7 +154,7 @@ def relations(data: pl.DataFrame) -> Figure | None:
         .add_params(
             switch("variant", variants, [VARIANT_LABELS[name] for name in variants]),
             switch("gate", list(GATES), list(GATES.values())),
-            switch("corpus", corpora),
+            switch("corpus", corpora, title="text (relation)"),
             training_runs(rows),
         )
     )

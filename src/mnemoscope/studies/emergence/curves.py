@@ -173,7 +173,7 @@ def relation_block(rows: pl.DataFrame, column: str, gate: str, variant: str) -> 
 
     column: pass_rate, index, null, percentile, per_opportunity, excess (index - null) or excess_per_opportunity.
     """
-    span = rows.filter((pl.col("slice") == "free") & (pl.col("variant") == "out"))
+    span = rows.filter(pl.col("slice") == "free")
     part = rows.filter((pl.col("slice") == gate) & (pl.col("variant") == variant)).with_columns(
         excess=pl.col("index") - pl.col("null"),
         excess_per_opportunity=pl.col("per_opportunity") - pl.col("null_per_opportunity"),
@@ -206,3 +206,16 @@ def relation_curves(rows: pl.DataFrame, corpus: str, sets: Mapping[str, Sequence
             for column, chance in kinds:
                 found = relation_block(rows, column, gate, variant)
                 yield from of_heads(found, f"{column}:{variant}:{gate}", corpus, heads, chance, n)
+
+
+def one_relation(rows: pl.DataFrame, scope: str, heads: Sequence[int]) -> Iterator[Curve]:
+    """The curves of one relation of a corpus, in RI-ctx-src: pass rate, given passing, per opportunity, on all opportunities."""
+    even = rows.group_by("step").agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
+    zero = np.zeros(len(even))
+    asked = (("pass_rate", "argmax"), ("excess", "argmax"), (RI, "argmax"), ("excess", "free"))
+    for column, gate in asked:
+        found = relation_block(rows, column, gate, "ctx_src")
+        n = np.nan_to_num(relation_block(rows, "n", gate, "ctx_src").values)
+        rate = column == "pass_rate"
+        quantity = f"{column}:{gate}" if rate else f"{column}:ctx_src:{gate}"
+        yield from of_heads(found, quantity, scope, heads, even if rate else zero, n)

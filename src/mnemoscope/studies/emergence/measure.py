@@ -19,6 +19,7 @@ from mnemoscope.studies.emergence import prompts
 from mnemoscope.studies.emergence.config import Config
 
 Rows = list[dict[str, Any]]
+ALONE = ("argmax", "free")  # slices of one relation alone
 Measured = tuple[dict[str, pl.DataFrame], int, str]  # tables, units, note
 
 
@@ -187,10 +188,10 @@ def _even(texts: tuple[RelationText, ...]) -> pl.DataFrame:
 
 
 def pooled(found: Statistics, even: pl.DataFrame) -> pl.DataFrame:
-    """Rows per document, head, slice and variant over the triples of all relations; triples weigh alike within a document.
+    """Rows per document, head, slice and variant over the triples of all relations, and of each relation in its primary variant.
 
-    Means of the relations' means, weighted with their triples: with those that pass for shares given passing, with all that have an
-    opportunity for rates.
+    Triples weigh alike within a document. Over all relations: means of the relations' means, weighted with their triples: those
+    that pass for shares given passing, all that have an opportunity for rates.
     """
     key = ["document", "layer", "head", "slice", "variant"]
     total = found.opportunities.group_by("document").agg(of=pl.col("triples_other").sum())
@@ -210,8 +211,7 @@ def pooled(found: Statistics, even: pl.DataFrame) -> pl.DataFrame:
     shares = [given(name) for name in ("index", "null", "percentile")]
     rates = [rate(name) for name in ("pass_rate", "per_opportunity", "null_per_opportunity")]
     grouped = each.group_by(key, maintain_order=True).agg(pl.col("n").sum(), *shares, *rates)
-    return (
-        grouped.rename({"document": "unit"})
-        .join(even, on="unit", how="left", maintain_order="left")
-        .with_columns(relation=pl.lit("all"))
-    )
+    whole = grouped.with_columns(relation=pl.lit("all"))
+    alone = found.documents.filter(pl.col("slice").is_in(ALONE) & (pl.col("variant") == "ctx_src"))
+    both = pl.concat([whole, alone.select(whole.columns)])
+    return both.rename({"document": "unit"}).join(even, on="unit", how="left", maintain_order="left")

@@ -78,6 +78,8 @@ class _Series:
 
     def _relations(self, rows: pl.DataFrame, corpus: str) -> list[Curve]:
         sets: dict[str, tuple[int, ...]] = {}
+        alone = rows.filter(pl.col("relation") != "all")
+        rows = rows.filter(pl.col("relation") == "all")
         for variant in curves.PRIMARY:
             block = curves.relation_block(rows, RI, "argmax", variant)
             sets[variant] = curves.chosen(block)
@@ -89,7 +91,11 @@ class _Series:
             even = rows.group_by("step").agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
             self.maps["pass_rate:argmax"] = (rate, even)
             self.corpus = corpus
-        return list(curves.relation_curves(rows, corpus, sets))
+        made = list(curves.relation_curves(rows, corpus, sets))
+        for (relation,), part in alone.group_by(["relation"], maintain_order=True):
+            if part["unit"].n_unique() >= timing.FEWEST:
+                made += curves.one_relation(part, f"{corpus} {relation}", sets["ctx_src"])
+        return made
 
     def _onsets(self, shots: int) -> dict[tuple[str, str], tuple[Curve, Onset]]:
         found: dict[tuple[str, str], tuple[Curve, Onset]] = {}
@@ -148,8 +154,8 @@ def _corpora(rows: pl.DataFrame) -> list[str]:
 
 
 def _timed(curve: Curve, shots: int) -> bool:
-    """Curves whose onset is asked: levels at the most shots, and quantities that have a chance level to rise from."""
-    if curve.quantity in ("right", "legal"):
+    """Curves whose onset is asked: levels at the most shots, and quantities of all relations that have a chance level."""
+    if curve.quantity in ("right", "legal") or (" " in curve.scope.split("/")[0] and POOLED not in curve.scope):
         return False
     kind, _, rest = curve.quantity.partition(":")
     if rest:

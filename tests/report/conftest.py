@@ -38,6 +38,7 @@ def head_rows(layers: int, heads: int, seed: int = 0) -> pl.DataFrame:
                     copy=pl.lit(copy),
                     corpus=pl.lit("random"),
                     score=pl.lit(score),
+                    relation=pl.lit(""),
                     estimate=pl.Series(values),
                     low=pl.Series(values - 0.01),
                     high=pl.Series(values + 0.01),

@@ -7,8 +7,10 @@ import polars as pl
 from mnemoscope.report import words
 from mnemoscope.report.html import Child, Safe, element, island, joined, shortened, visible
 from mnemoscope.report.section import Block, Drawing, Figure, Grid, Prose, Tokens
+from mnemoscope.report.theme import in_rgb
 from mnemoscope.report.tokens import token_view
 
+P_VALUES = -1  # instead of a number of decimals: written as p values are
 LONGEST = 240  # characters of a string cell that enter the page; the parquet file has them all
 
 
@@ -28,7 +30,7 @@ def rendered(block: Block, section: str) -> Safe:
                 "drawing",
                 f"{section}-{block.id}",
                 block,
-                element("div", block.svg, class_="canvas"),
+                element("div", element("div", block.svg, class_="canvas"), class_="scroll"),
                 island(f"{section}-{block.id}-data", columns(block.data)),
             )
 
@@ -47,7 +49,7 @@ def _figure(figure: Figure, identifier: str) -> Safe:
         element(
             "div", element("div", class_="canvas", role="img", aria_label=figure.alt or figure.title), class_="scroll"
         ),
-        island(f"{identifier}-spec", figure.chart),
+        island(f"{identifier}-spec", in_rgb(figure.chart)),
         island(f"{identifier}-data", columns(figure.data)),
     )
 
@@ -69,7 +71,7 @@ def _framed(kind: str, identifier: str, block: Figure | Grid | Drawing, *inside:
 def _grid(grid: Grid, identifier: str) -> Safe:
     frame = grid.data
     floats = [name for name in frame.columns if frame.schema[name].is_float()]
-    places = {name: words.places(frame[name].to_list()) for name in floats}
+    places = {name: P_VALUES if _is_p(name) else words.places(frame[name].to_list()) for name in floats}
     heads = [_heading(name, grid, places.get(name)) for name in frame.columns]
     rows = [
         element(
@@ -93,7 +95,13 @@ def _heading(name: str, grid: Grid, places: int | None) -> Safe:
     return element("th", button, class_=kind, scope="col", data_column=name, data_places=places)
 
 
+def _is_p(name: str) -> bool:
+    return name == "p" or name.startswith("p_")
+
+
 def _shown(value: Any, places: int | None) -> Safe:
+    if places == P_VALUES:
+        return element("td", words.p_value(value), class_="number")
     if places is not None:
         return element("td", words.fixed(value, places), class_="number")
     if isinstance(value, int) and not isinstance(value, bool):

@@ -12,13 +12,16 @@ import altair as alt
 from mnemoscope.report import words
 from mnemoscope.report.section import MAIN
 
+MOST_BUTTONS = 10  # options beyond which a list is easier to read than buttons
+
 
 def switch(name: str, values: Sequence[str], labels: Sequence[str] | None = None, title: str | None = None) -> Any:
-    """A parameter that the reader sets; a constant where there is nothing to choose."""
+    """A parameter that the reader sets, with buttons or from a list if they are many; a constant where nothing can be chosen."""
     if len(values) < 2:
         return alt.param(name=name, value=values[0] if values else "")
     shown = list(labels or map(words.label, values))
-    bind = alt.BindRadioSelect(input="radio", options=list(values), labels=shown, name=title or words.label(name))
+    kind = "radio" if len(values) <= MOST_BUTTONS else "select"
+    bind = alt.BindRadioSelect(input=kind, options=list(values), labels=shown, name=title or words.label(name))
     return alt.param(name=name, value=values[0], bind=bind)
 
 
@@ -96,7 +99,7 @@ def intervals(
     zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=alt.datum(0))
     bars = alt.Chart().mark_rule(strokeWidth=2).encode(x=alt.X(f"{low}:Q", title=title), x2=f"{high}:Q", y=rows, **side)
     dots = alt.Chart().mark_point(size=60).encode(x=f"{estimate}:Q", y=rows, tooltip=tips, **side)
-    return alt.layer(zero, bars, dots, data=MAIN).properties(width=560, height=alt.Step(30))
+    return alt.layer(zero, bars, dots, data=MAIN).properties(width=560, height=alt.Step(30 if colour is None else 17))
 
 
 def matrix(
@@ -111,8 +114,9 @@ def matrix(
 ) -> Any:
     """Cells coloured by a value, with the number in each; `centred` colours about 0."""
     scale = alt.Scale(domainMid=0) if centred else alt.Scale(zero=True)
+    slanted = alt.Axis(labelAngle=-40, labelAlign="right", labelOverlap=False)
     base = alt.Chart().encode(
-        x=alt.X(f"{x}:N", title=None, sort=None),
+        x=alt.X(f"{x}:N", title=None, sort=None, axis=slanted),
         y=alt.Y(f"{y}:N", title=None, sort=None),
         tooltip=[said(x), said(y), rounded(value), *extra],
     )

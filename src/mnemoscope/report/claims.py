@@ -96,7 +96,7 @@ def _row(claim: Mapping[str, Any], study: str, there: Sequence[str]) -> Safe:
         element("td", pill),
         element("td", estimate, span, class_="number nowrap"),
         element("td", forest(claim)),
-        element("td", words.number(claim["sesoi"]), class_="number nowrap"),
+        element("td", words.short(claim["sesoi"]), class_="number nowrap"),
         element("td", words.p_value(claim["p"]), class_="number nowrap"),
         element("td", counts, class_="number nowrap"),
         element("td", _link(str(claim["evidence"]), study, there), class_="small"),

@@ -8,7 +8,7 @@ import vl_convert
 
 from mnemoscope.report.blocks import columns
 from mnemoscope.report.section import Drawing, Figure, Section
-from mnemoscope.report.theme import config, css_colours, palette
+from mnemoscope.report.theme import config, css_colours, in_rgb, palette
 from mnemoscope.results.parquet import write_whole, writing
 
 PIXELS_PER_POINT = 2.0
@@ -49,4 +49,4 @@ def still(figure: Figure) -> dict[str, Any]:
         for param in figure.chart.get("params", [])
     ]
     without = {key: value for key, value in figure.chart.items() if key != "params"}
-    return {**without, "data": {"values": rows}, **({"params": params} if params else {})}
+    return in_rgb({**without, "params": params} if params else without) | {"data": {"values": rows}}

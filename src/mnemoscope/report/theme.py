@@ -5,7 +5,7 @@ so that they survive greyscale; diverging maps run from orange over neutral to b
 which "nothing" is the page's background. Colour is never the only carrier: numbers stand on hover and in the tables.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Mode = Literal["light", "dark"]
 FONT = 'Inter, "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif'
@@ -52,6 +52,7 @@ def config(mode: Mode) -> dict[str, Any]:
             "domain": False,
             "labelOverlap": "greedy",
             "labelSeparation": 5,
+            "labelPadding": 7,
         },
         "legend": {
             **words,
@@ -79,6 +80,19 @@ def config(mode: Mode) -> dict[str, Any]:
             "diverging": DIVERGING[mode],
         },
     }
+
+
+def in_rgb(chart: Any) -> Any:
+    """A specification whose colour scales mix their colours in RGB: Vega's own mixing runs through hues that are not ours."""
+    if isinstance(chart, list):
+        return [in_rgb(part) for part in cast(list[Any], chart)]
+    if not isinstance(chart, dict):
+        return chart
+    parts = {key: in_rgb(part) for key, part in cast(dict[str, Any], chart).items()}
+    colour = parts.get("color")
+    if isinstance(colour, dict) and colour.get("type") == "quantitative":
+        parts["color"] = {**colour, "scale": {"interpolate": "rgb", **(colour.get("scale") or {})}}
+    return parts
 
 
 def variables() -> str:

@@ -7,27 +7,51 @@ import polars as pl
 
 from mnemoscope.report import words
 from mnemoscope.report.asked import command, study_name
+from mnemoscope.report.blocks import rendered
 from mnemoscope.report.html import Safe, element, joined, shortened
+from mnemoscope.report.section import Grid
 from mnemoscope.results.store import Finished
+
+TOLERANCE = (
+    "Tolerance: three times the noise floor, which is how far evaluations of this model that are equal in mathematics (alone, "
+    "batched, padded, from a cache) differ; or 32 rounding steps of the largest logit where that is more. A fast path that "
+    "misses it is not used, and that is said here."
+)
 
 
 def trust(runs: Sequence[Finished]) -> Safe:
-    """For every run: verification, failures and notes, versions and seeds, the command to reproduce it."""
-    return joined(_one(run, alone=len(runs) == 1) for run in runs)
+    """For every run: verification, failures and notes, what was left out, versions and seeds, the command to reproduce it."""
+    return joined(
+        (
+            element("p", TOLERANCE, class_="note spaced"),
+            *(_one(run, alone=len(runs) == 1) for run in runs),
+            _again(runs),
+        )
+    )
 
 
 def _one(run: Finished, *, alone: bool) -> Safe:
     heading = Safe("") if alone else element("h3", study_name(run.record["study"]))
-    return element(
-        "div",
-        heading,
-        _verification(run),
-        _troubles(run),
-        element("h4", "To reproduce"),
-        element("pre", element("code", command(run.record))),
-        element("h4", "Versions and settings"),
-        element("dl", *(_fact(name, value) for name, value in _settings(run)), class_="facts dense"),
-    )
+    facts = element("dl", *(_fact(name, value) for name, value in _settings(run)), class_="facts dense")
+    settings = element("details", element("summary", "Versions and settings"), facts)
+    return element("div", heading, _verification(run), _troubles(run), *_left_out(run), settings)
+
+
+def _again(runs: Sequence[Finished]) -> Safe:
+    commands = "\n".join(dict.fromkeys(command(run.record) for run in runs))
+    return joined((element("h3", "To reproduce"), element("pre", element("code", commands))))
+
+
+def _left_out(run: Finished) -> list[Safe]:
+    """Tables of what could not be asked or was refused, with reasons."""
+    study = str(run.record["study"])
+    there = sorted(name for name, frame in run.tables.items() if name.endswith("left_out") and frame.height)
+    return [
+        rendered(
+            Grid(id=f"trust-{name}", title="Left out", caption=f"tables/{name}.parquet", data=run.tables[name]), study
+        )
+        for name in there
+    ]
 
 
 def _verification(run: Finished) -> Safe:

@@ -27,6 +27,15 @@ def number(value: float | int | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def short(value: float | int) -> str:
+    """A number that somebody chose, as short as it is; a dash where there is none.
+
+    >>> short(0.05), short(-2.0), short(float("nan"))
+    ('0.05', '−2', '–')
+    """
+    return MISSING if math.isnan(value) else f"{value:g}".replace("-", "−")
+
+
 def fixed(value: float | int | None, places: int) -> str:
     """A fixed number of decimals, for columns; a number too small for them keeps its sign, only 0 is written 0.
 

@@ -3,6 +3,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   const number = (value, places) => {
     if (value === null) return "–";
+    if (places === "-1") return value < .001 ? "< .001" : value < .995 ? String(Number(value.toPrecision(2))).replace(/^0/, "") : "1.0";
     if (value === 0) return "0";
     const options = places === undefined ? {} : {minimumFractionDigits: Number(places), maximumFractionDigits: Number(places)};
     return value.toLocaleString("en", options).replace("-", "−");

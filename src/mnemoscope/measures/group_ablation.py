@@ -20,7 +20,8 @@ from mnemoscope.engine.plan import Patch
 from mnemoscope.engine.record import record, wanted
 from mnemoscope.errors import choose
 from mnemoscope.measures.icl_levels import label_scores, text_losses
-from mnemoscope.model.batch import tokenize
+from mnemoscope.model.batch import batch_of_ids
+from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 
 LEVELS = ("loss", "loss_reduction", "format", "pattern", "right")
@@ -53,21 +54,15 @@ class Levels:
 @torch.no_grad()
 def mean_z(lm: LM, texts: Sequence[str]) -> dict[int, Float[Tensor, "head d_value"]]:
     """Mean of every head's z over all tokens of the texts (their first 128), layer by layer."""
-    batch = tokenize(lm, list(texts))
-    width = min(MEAN_TOKENS, int(batch.lengths.min()))
-    ids = batch.ids[:, :width]
+    rows = [encode(lm.tokenizer, text, lm.bos).ids for text in texts]
+    width = min(MEAN_TOKENS, lm.n_ctx or MEAN_TOKENS, *map(len, rows))
+    batch = batch_of_ids(lm, [row[:width] for row in rows])
     found: dict[int, Float[Tensor, "head d_value"]] = {}
 
     def each(layer: int, seen: Mapping[str, Tensor]) -> None:
         found[layer] = seen["z"].float().mean((0, 1))
 
-    record(
-        lm,
-        tokenize(lm, ids),
-        wanted(lm, ("z",), None),
-        torch.arange(width, device=lm.device).expand(len(ids), -1),
-        each,
-    )
+    record(lm, batch, wanted(lm, ("z",), None), torch.arange(width, device=lm.device).expand(len(rows), -1), each)
     return found
 
 

@@ -71,14 +71,16 @@ def built_in(lm: LM, kind: str, *, documents: int, redraws: int = REDRAWS, seed:
 
 
 def whole_letters(lm: LM, letters: Sequence[str] = agenda.LETTERS) -> tuple[str, ...]:
-    """Letters that are one token of their own behind a space."""
-    kept: list[str] = []
+    """Letters that are one token of their own behind a space, and a token that no other letter has."""
+    kept: dict[str, int] = {}
     for letter in letters:
         text = f"the {letter} is"
-        place = token_range(text, encode(lm.tokenizer, text, lm.bos).offsets or (), (4, 5))
+        encoding = encode(lm.tokenizer, text, lm.bos)
+        place = token_range(text, encoding.offsets or (), (4, 5))
         if not isinstance(place, str) and place[1] - place[0] == 1:
-            kept.append(letter)
-    return tuple(kept)
+            kept[letter] = encoding.ids[place[0]]
+    ids = list(kept.values())
+    return tuple(letter for letter, token in kept.items() if ids.count(token) == 1)
 
 
 def _letters(lm: LM, documents: int, redraws: int, seed: int) -> RelationCorpus:
@@ -107,7 +109,10 @@ def of_file(lm: LM, path: str | Path, *, documents: int | None = None, redraws: 
     name = Path(path).stem
     if str(path).endswith(".tsv"):
         whole = whole_letters(lm)
-        made = agenda.lettered(agenda.read(Path(path)), letters=whole, redraws=redraws)
+        read = _abstracts(str(path), _changed(path))
+        fits = [i for i, one in enumerate(read) if one.triples and len(one.entities) <= len(whole)]
+        last = fits[: len(fits) if documents is None else documents][-1] + 1 if fits else 0
+        made = agenda.lettered(read[:last], letters=whole, redraws=redraws)
         found, left = made.documents, made.left_out
         left += tuple(
             LeftOut(id=f"letter {x}", reason="letter is not one token of its own")
@@ -115,7 +120,7 @@ def of_file(lm: LM, path: str | Path, *, documents: int | None = None, redraws: 
             if x not in whole
         )
     else:
-        file = _read(str(path), Path(path).stat().st_mtime_ns)
+        file = read_file(path)
         found, left = file.documents, file.left_out
     kept = [one for one in found if one.triples]
     if not kept:
@@ -133,7 +138,20 @@ def of_file(lm: LM, path: str | Path, *, documents: int | None = None, redraws: 
     return RelationCorpus(name=name, documents=tuple(kept), left_out=left, frequency=counts)
 
 
+def read_file(path: str | Path) -> formats.DataFile:
+    """What `data.formats` reads, kept while the file does not change: jobs of one run read the same file many times."""
+    return _read(str(path), _changed(path))
+
+
+def _changed(path: str | Path) -> int:
+    return Path(path).stat().st_mtime_ns if Path(path).exists() else 0
+
+
 @lru_cache(maxsize=2)
 def _read(path: str, changed: int) -> formats.DataFile:
-    """A file as it was when it last changed: jobs of one run read the same file many times."""
     return formats.read(path)
+
+
+@lru_cache(maxsize=2)
+def _abstracts(path: str, changed: int) -> tuple[agenda.Abstract, ...]:
+    return agenda.read(Path(path))

@@ -14,12 +14,15 @@ belongs to a `slice`: which opportunities count, and under which gate.
     held        opportunities chosen beforehand, per head (`attending`): the same events for every checkpoint
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from mnemoscope.measures.relation_cells import DOCUMENTS, OPPORTUNITIES, STRATUM, TRIPLES
 from mnemoscope.measures.relation_events import context, events
@@ -49,29 +52,51 @@ def relation_statistics(
     tau_star: float = float("nan"),
     draws: int = 0,
     seed: int = 0,
+    positions: int | None = None,
     held: Sequence[Held] | None = None,
 ) -> Statistics:
     """Measure every head on the texts, which must hold all texts of each document (`Document.unit`), and sum up.
 
-    tau_star  the model's own tau, nan without one;  draws  redrawn tails kept per triple;  held  events of the slice `held`,
-    one array per text. Texts without a usable triple only count as documents.
+    tau_star   the model's own tau, nan without one
+    draws      redrawn tails kept per triple
+    positions  at most so many attending positions per triple, drawn evenly (None: all); seed decides, whatever the model
+    held       events of the slice `held`, one array per text; then all positions must be looked at
+    Texts without a usable triple do not count.
     """
     used = [i for i, text in enumerate(texts) if len(text.pairs)]
+    chances: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
     triples: list[pl.DataFrame] = []
     for start in range(0, len(used), BATCH):
         part = used[start : start + BATCH]
-        for i, one in zip(part, measure_texts(lm, [texts[i] for i in part], draws=draws, seed=seed), strict=True):
+        queries = [drawn_positions(texts[i], positions, seed) for i in part]
+        chances += [chances_of(texts[i], q) for i, q in zip(part, queries, strict=True)]
+        measured = measure_texts(lm, [texts[i] for i in part], queries, draws=draws, seed=seed)
+        for i, one in zip(part, measured, strict=True):
             sums = summed(one, tau_star, None if held is None else held[i])
             found.append(sums.rows)
             triples.append(sums.triples)
-    chances = pl.concat([pl.DataFrame(schema=CHANCES), *(chances_of(texts[i]) for i in used)])
+    counted = pl.concat([pl.DataFrame(schema=dict(CHANCES)), *chances])
     rows = pl.concat([pl.DataFrame(schema=ROWS), *found])
     return Statistics(
-        opportunities=_by_document(chances),
-        documents=_documents(rows, chances),
+        opportunities=_by_document(counted),
+        documents=_documents(rows, counted),
         triples=pl.concat([pl.DataFrame(schema=dict(TRIPLES)), *triples]),
     )
+
+
+def drawn_positions(text: RelationText, most: int | None, seed: int) -> Int[Tensor, "triple query"] | None:
+    """At most `most` attending positions per triple: the first, which is s or o, and others drawn evenly; None: all."""
+    if most is None or not len(text.pairs):
+        return None
+    rng = np.random.default_rng([seed, zlib.crc32(text.document.id.encode())])
+    n = len(text.ids)
+    chosen = np.full((len(text.pairs), most), -1, dtype=np.int64)
+    for row, first in enumerate(text.pairs.amax(-1).tolist()):
+        later = np.arange(first + 1, n)
+        drawn = rng.choice(later, size=min(most - 1, len(later)), replace=False)
+        chosen[row, : len(drawn) + 1] = [first, *np.sort(drawn)]
+    return torch.from_numpy(chosen).to(text.ids.device)
 
 
 @torch.no_grad()

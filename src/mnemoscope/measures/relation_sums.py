@@ -22,7 +22,7 @@ from mnemoscope.measures.relation_texts import RelationText
 
 TAU = 2.2
 STRATA = ("other", "far", "at_source", "at_target")
-Held = Bool[np.ndarray, "layer head event"]
+Held = Bool[np.ndarray, "layer head _event"]  # as long as its text has opportunities
 
 _PLACE: Mapping[str, Any] = {"document": pl.String, "text": pl.String, "triple": pl.Int64, "relation": pl.String}
 _COUNTS: Mapping[str, Any] = {"passes": pl.Int64, "events": pl.Int64, "total": pl.Float64, "chances": pl.Int64}
@@ -74,9 +74,9 @@ def strata(event: Events) -> dict[str, Bool[np.ndarray, " event"]]:
     return {"other": other, "far": other & far, "at_source": name == "source", "at_target": name == "target"}
 
 
-def chances_of(text: RelationText) -> pl.DataFrame:
-    """How many opportunities each triple of a text has, by stratum."""
-    event = events(context(text.ids, text.types), text.pairs)
+def chances_of(text: RelationText, queries: Int[Tensor, "triple query"] | None = None) -> pl.DataFrame:
+    """How many opportunities each triple of a text has, by stratum; of those at the given positions."""
+    event = events(context(text.ids, text.types), text.pairs, queries=queries)
     triple, n = event.triple.cpu().numpy(), len(text.pairs)
     count = {name: np.bincount(triple[mask], minlength=n) for name, mask in strata(event).items()}
     return _places(text).drop("tail").with_columns(**{k: pl.Series(v, dtype=pl.Int64) for k, v in count.items()})
@@ -146,7 +146,7 @@ class _Where:
         return cls(place=place, key=key, cells=cells, shape=(n, layers, heads))
 
     def _sum(self, values: Float[np.ndarray, " passing"] | Bool[np.ndarray, " passing"]) -> Float[np.ndarray, " cell"]:
-        return np.bincount(self.key, values, minlength=len(self.cells))
+        return np.bincount(self.key, values, minlength=len(self.cells)).astype(np.float64)  # whole numbers if empty
 
     def sums(
         self,

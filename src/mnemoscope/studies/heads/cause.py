@@ -53,6 +53,8 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
         text.document.unit: text for text in reversed(corpus.texts(lm, args["first"], args["last"])) if len(text.pairs)
     }
     rng = np.random.default_rng(seed_of(config.seed, f"events/{args['corpus']}/{args['first']}"))
+    if not texts:
+        return {"relation_causes": RELATION_CAUSES.empty()}
     with torch.no_grad():
         own = list(texts.values())[::-1]
         queries = [drawn_positions(text, config.positions, config.seed) for text in own]

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mnemoscope.data import formats, repeats
+from mnemoscope.data import repeats
 from mnemoscope.errors import DataError
 from mnemoscope.measures import relation_corpora
 from mnemoscope.measures.relation_corpora import RelationCorpus
@@ -96,7 +96,7 @@ def relation_names(config: Config) -> tuple[str, ...]:
     """The relational corpora: the built-in ones, or `data` where it holds triples."""
     if config.data is None:
         return relation_corpora.KINDS
-    return ("data",) if any(one.triples for one in formats.read(config.data).documents) else ()
+    return ("data",) if any(one.triples for one in relation_corpora.read_file(config.data).documents) else ()
 
 
 def relation_corpus(lm: LM, config: Config, name: str) -> RelationCorpus:
@@ -169,7 +169,7 @@ def _text(lm: LM, config: Config, n: int) -> list[list[int]]:
 
 def _texts(config: Config, n: int) -> list[str]:
     if config.data is not None:
-        found = formats.read(config.data)
+        found = relation_corpora.read_file(config.data)
         return [one.text for one in found.documents or found.prompts]
     rng = np.random.default_rng(seed_of(config.seed, "narratives"))
     return [repeats.narrative(rng, sentences=40).prompt.text for _ in range(n + 4)]

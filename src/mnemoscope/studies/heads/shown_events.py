@@ -34,7 +34,7 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
     name, offset = job.args["corpus"], int(job.args["offset"])
     corpus = relation_corpus(lm, config, name)
     texts = {text.document.unit: text for text in reversed(corpus.texts(lm, 0, TEXTS)) if len(text.pairs)}
-    measured = measure_texts(lm, list(texts.values())[::-1])
+    measured = measure_texts(lm, list(texts.values())[::-1]) if texts else ()
     events = [
         {
             "layer": layer,

@@ -62,7 +62,7 @@ def _drawn(limit: float) -> list[pl.Expr]:
 def weights(frame: pl.DataFrame) -> Figure:
     """Per layer, what a head counts behind the MLP: causal weight, least squares and ridge side by side."""
     columns = ["layer", "scope", "space", "part", "mover", "verdict", "reason"]
-    parts = []
+    parts: list[pl.DataFrame] = []
     for name, label in WEIGHTS.items():
         low, high = ("low", "high") if name == "estimate" else (f"{name}_low", f"{name}_high")
         one = frame.select(*columns, weight=pl.lit(label), estimate=name, low=low, high=high)
@@ -159,7 +159,8 @@ def replacements(frame: pl.DataFrame) -> Figure:
 
 def application(frame: pl.DataFrame) -> Figure:
     """Which answer comes when heads say what they say elsewhere."""
-    data = frame.filter(pl.col("quantity").str.contains("flips|attribute")).with_columns(
+    kept = pl.col("quantity").str.contains("flips|attribute")
+    data = frame.filter(kept).with_columns(
         answer=pl.col("quantity").str.split("_").list.first().replace(ANSWERS),
         among=pl.col("quantity").str.split("_").list.last(),
         heads=pl.col("exchange").replace(EXCHANGES),
@@ -173,9 +174,10 @@ def application(frame: pl.DataFrame) -> Figure:
             title="share of prompts",
             extra=[said("n", "Q"), said("n_units", "Q", "Topics")],
         )
-        .transform_filter(chosen("among", "asked"))
+        .transform_filter(chosen("among", "asked", "facts"))
         .add_params(
             switch("among", ["answers", "vocabulary"], ["relation's answers", "vocabulary"], "on top among"),
+            switch("facts", [value for value in ("all", "known") if value in data["facts"]]),
             switch("asked", data["asked"].unique(maintain_order=True).to_list(), title="relation"),
         )
     )
@@ -194,7 +196,8 @@ def application(frame: pl.DataFrame) -> Figure:
 
 def fractions(frame: pl.DataFrame) -> Grid:
     """How far movers and bystanders move the logit difference, and of what the ceilings reach."""
-    data = frame.filter(pl.col("quantity").str.starts_with("of_") & (pl.col("relation") == ""))
+    kept = pl.col("quantity").str.starts_with("of_") & (pl.col("relation") == "") & (pl.col("facts") == "all")
+    data = frame.filter(kept)
     return Grid(
         id="fractions",
         title="How far the difference moves",

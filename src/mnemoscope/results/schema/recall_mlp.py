@@ -260,7 +260,10 @@ APPLICATION = Table(
     "ceiling.",
     columns=(
         _COPY,
-        _RELATION,
+        Column("relation", pl.String, "", "name of the relation; empty: all of them"),
+        Column(
+            "facts", pl.String, "", "all, or those where both topics are known on other templates", ("all", "known")
+        ),
         Column("exchange", pl.String, "", "which heads, from where", EXCHANGES),
         Column("quantity", pl.String, "", "share of answers, or fraction of the logit difference"),
         Column("estimate", pl.Float64, "share", "over prompts"),
@@ -270,7 +273,7 @@ APPLICATION = Table(
         _METHOD,
         _REASON,
     ),
-    key=("copy", "relation", "exchange", "quantity"),
+    key=("copy", "relation", "facts", "exchange", "quantity"),
 )
 ANSWER_TERMS = Table(
     doc="Where the answer appears, over all relations: mean push of attention and MLP of every layer on r(X) minus r(X').",

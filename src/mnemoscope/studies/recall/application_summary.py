@@ -49,8 +49,13 @@ CHANGED = Rule(
 )
 
 
-def summarise(tables: Mapping[str, pl.DataFrame], seed: int) -> tuple[dict[str, pl.DataFrame], Estimate, Verdict]:
-    """Both tables; the estimate shown with C2.5 (the decisive control) and its verdict over all parts."""
+def summarise(
+    tables: Mapping[str, pl.DataFrame], known: pl.DataFrame, seed: int
+) -> tuple[dict[str, pl.DataFrame], Estimate, Verdict]:
+    """Both tables; the estimate shown with C2.5 (the decisive control, all facts) and its verdict over all parts.
+
+    known: relation, topic, template, known (bool).
+    """
     raw, layers = tables.get("exchange_prompts"), tables.get("answer_layers")
     if raw is None or layers is None or not raw.height:
         nothing = undefined("no exchange was measured", method="")
@@ -60,13 +65,24 @@ def summarise(tables: Mapping[str, pl.DataFrame], seed: int) -> tuple[dict[str, 
         own = raw.filter(pl.col("copy") == copy)
         for name in (POOLED, *own["relation"].unique().sort().to_list()):
             some = own if name == POOLED else own.filter(pl.col("relation") == name)
-            rows += [{"copy": copy, "relation": name, **row} for row in _cells(some, np.random.default_rng(seed))]
+            for facts, part in (("all", some), ("known", _both_known(some, known))):
+                place = {"copy": copy, "relation": name, "facts": facts}
+                rows += [{**place, **row} for row in _cells(part, np.random.default_rng(seed))]
     found = {"application": pl.DataFrame(rows, schema=APPLICATION.schema), "answer_terms": _terms(layers)}
     trained = raw.filter(pl.col("copy") == "trained")
     carried = _carried(trained)
     local, changed = _local(layers.filter(pl.col("copy") == "trained"), seed)
     parts = [(_flips(trained), FLIPS), (carried, CARRIED), (local, LOCAL), (changed, CHANGED)]
     return found, carried, all_of(verdict(estimate, rule) for estimate, rule in parts)
+
+
+def _both_known(some: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Prompts whose topic and partner are known on other templates."""
+    there = known.filter(pl.col("known")).drop("known")
+    its = there.rename({"topic": "partner"})
+    return some.join(there, on=["relation", "topic", "template"], how="semi").join(
+        its, on=["relation", "partner", "template"], how="semi"
+    )
 
 
 def _cells(some: pl.DataFrame, rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     known = known_facts(tables)
     found, suppressed = last_layer_summary.summarise(tables, known)
     weighed, (contrast, reweights), gain = activation_summary.summarise(tables, config.seed)
-    applied, carried, function = application_summary.summarise(tables, config.seed)
+    applied, carried, function = application_summary.summarise(tables, known, config.seed)
     remedied, gained, mitigated, name = mitigation_summary.summarise(tables)
     claims = [
         claim(

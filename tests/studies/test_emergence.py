@@ -196,3 +196,21 @@ def test_few_checkpoints_and_missing_measures_are_said():
     verdicts = dict(summarise(without, Config())["claims"].select("claim", "verdict").iter_rows())
     assert verdicts["C1.5 levels appear in the order loss, format, pattern"] == "supported"
     assert verdicts["C1.6 semantic heads form when pattern discovery appears"] == "not testable"
+
+
+def test_the_page_shows_what_the_tables_hold(one):
+    from mnemoscope.report.emergence import section
+    from mnemoscope.report.section import Figure
+
+    _, found = one
+    shown = section(found)
+    figures = {block.id: block for block in shown.blocks if isinstance(block, Figure)}
+    assert set(figures) == {"levels", "losses", "relations", "induction", "onsets", "windows", "persistence"}
+    for figure in figures.values():
+        assert figure.chart["$schema"].endswith(".json")  # altair has checked it against the schema
+        assert figure.data.height
+    drawn = figures["levels"].data
+    kept = drawn.filter((pl.col("task") == "all tasks") & (pl.col("quantity") == "pattern"))
+    assert set(kept["onset"]) == {place(found, "pattern", "all tasks/20")["estimate"]}
+    assert (kept["control"] < 0.4).all()
+    assert section({}).blocks  # nothing measured: it says so

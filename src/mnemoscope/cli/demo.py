@@ -23,7 +23,10 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; do not resume.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """All studies on the bundled model, minutes on a laptop; leaves a run folder and a page to open."""
+    """All studies on the bundled model, minutes on a laptop; leaves a run folder and a page to open.
+
+    The same for any model:  [cyan]mnemoscope run all MODEL[/cyan]
+    """
     lacking = absent()
     model = _bundled()
     if model and not lacking:

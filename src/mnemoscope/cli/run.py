@@ -8,7 +8,7 @@ import typer
 
 from mnemoscope.axes import STUDIES
 from mnemoscope.cli import options
-from mnemoscope.data.jsonl import EXAMPLE
+from mnemoscope.data.jsonl import EXAMPLE, EXAMPLE_TRIPLE
 from mnemoscope.errors import OptionError, RunFolderError, choose
 
 
@@ -45,9 +45,18 @@ def run(
 
     Killed at any moment and started again, the same command goes on where it stopped.
 
-    Examples:  [cyan]mnemoscope run heads gpt2[/cyan]   [cyan]mnemoscope run recall ./my-model --data facts.jsonl[/cyan]
+    Examples:
 
-    A line of your own data (JSON lines; only text is needed; spans by role, as words or as character ranges):
+    [cyan]mnemoscope run all reference[/cyan]                                  every study on the bundled model
+
+    [cyan]mnemoscope run heads gpt2 --limit 20[/cyan]                          fewer documents, sooner
+
+    [cyan]mnemoscope run recall ./my-model --data facts.jsonl[/cyan]           your own prompts
+
+    [cyan]mnemoscope run emergence EleutherAI/pythia-160m --revisions pythia:20[/cyan]
+
+    Lines of your own data (JSON lines): prompts, of which only text is needed, with spans by role as words or as
+    character ranges; or documents with triples:
     """
     choose("study", study, (*STUDIES, "all"))
     if lacking := absent() if study == "all" else tuple(set(absent()) & {study}):
@@ -109,7 +118,8 @@ def finish(study: str, model: Any, *, as_json: bool, **options: Any) -> None:
 
     result = start(study, model, **options)
     page = result.report()
-    headlines(result.path, as_json=as_json, page=page)
+    headlines(result.path, as_json=as_json, page=page, brief=study == "all")
 
 
-run.__doc__ = f"{run.__doc__}\n    [green]{EXAMPLE.replace('[', chr(92) + '[')}[/green]\n"
+LINES = "\n\n".join(f"    [green]{line.replace('[', chr(92) + '[')}[/green]" for line in (EXAMPLE, EXAMPLE_TRIPLE))
+run.__doc__ = f"{run.__doc__}\n{LINES}\n"

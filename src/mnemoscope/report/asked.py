@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from mnemoscope.report.html import Safe, element, joined, shortened
 from mnemoscope.results.store import Finished
 
@@ -47,24 +49,23 @@ def command(record: Mapping[str, Any]) -> str:
 
 def headlines(run: Finished) -> Safe:
     """The headlines of one study, as a list; those that only say the verdict on a claim again, folded below."""
-    table = run.tables.get("headlines")
-    if table is None or not table.height:
-        return Safe("")
-    texts = [str(text) for text in table.sort("order")["text"]]
-    verdicts = _verdicts(run)
-    again = [text for text in texts if text.startswith(verdicts)] if verdicts else []
-    found = [text for text in texts if text not in again]
-    folded = element("summary", "The verdicts in words") if again else Safe("")
-    below = element("details", folded, _list(again, "plain")) if again else Safe("")
-    return joined((_list(found, "headlines"), below))
+    found, again = told(run.tables)
+    if not again:
+        return _list(found, "headlines")
+    folded = element("details", element("summary", "The verdicts in words"), _list(again, "plain"))
+    return joined((_list(found, "headlines"), folded))
 
 
-def _verdicts(run: Finished) -> tuple[str, ...]:
-    """How a headline begins that says a claim and its verdict."""
-    claims = run.tables.get("claims")
-    if claims is None:
-        return ()
-    return tuple(f"{claim}: {verdict}" for claim, verdict in claims.select("claim", "verdict").iter_rows())
+def told(tables: Mapping[str, pl.DataFrame]) -> tuple[list[str], list[str]]:
+    """Headlines in order: what was found, and what only says a claim and its verdict again."""
+    if "headlines" not in tables:
+        return [], []
+    texts = [str(text) for text in tables["headlines"].sort("order")["text"]]
+    claims = tables["claims"].select("claim", "verdict").rows() if "claims" in tables else []
+    verdicts = tuple(f"{claim}: {verdict}" for claim, verdict in claims)
+    return [text for text in texts if not text.startswith(verdicts)], [
+        text for text in texts if text.startswith(verdicts)
+    ]
 
 
 def _list(texts: Sequence[str], name: str) -> Safe:

@@ -73,7 +73,7 @@ def _cells(one: Pooled, hypothesis: Hypothesis, condition: str, layer: int) -> l
     first = np.array([int(np.flatnonzero(code == i)[0]) for i in range(n)])
     keys = [one.task.label(name) for name in hypothesis.labels]
     order = np.lexsort([key[first] for key in reversed(keys)])
-    names = [_named(one, hypothesis, units[first[i]], first[i]) for i in order]
+    names = [_named(one, hypothesis, str(units[first[i]]), int(first[i])) for i in order]
     near, far = (
         _between(x, code, n)[np.ix_(order, order)]
         for x in (one.distances[condition][layer], one.task.expected(hypothesis))
@@ -96,10 +96,10 @@ def _cells(one: Pooled, hypothesis: Hypothesis, condition: str, layer: int) -> l
     ]
 
 
-def _named(one: Pooled, hypothesis: Hypothesis, unit: Any, prompt: int) -> str:
+def _named(one: Pooled, hypothesis: Hypothesis, unit: str, prompt: int) -> str:
     """The unit's name, what the hypothesis goes by in front."""
     labels = [str(one.task.label(name)[prompt]) for name in hypothesis.labels]
-    return " / ".join(dict.fromkeys([*labels, str(unit)]))
+    return " / ".join(dict.fromkeys([*labels, unit]))
 
 
 def _between(condensed: np.ndarray, code: np.ndarray, n: int) -> np.ndarray:

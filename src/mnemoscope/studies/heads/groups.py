@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mnemoscope.errors import PromptError
 from mnemoscope.measures.group_ablation import LEVELS, Head, Levels, Material, levels_without, mean_z
 from mnemoscope.measures.icl_levels import chance, fitting, label_sets, narratives
 from mnemoscope.measures.induction import induction_scores, repeated_tokens
@@ -36,9 +37,14 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
     groups = chosen_groups(semantic, ordinary_scores(lm, config), k, lm.n_heads)
     stuff = material(lm, config)
     means = mean_z(lm, narratives(MEAN_TEXTS, seed_of(config.seed, "means of z") % 2**31))
-    rows: list[dict[str, Any]] = []
+    try:
+        whole = levels_without(lm, (), stuff, means)
+    except PromptError:  # labels that this tokenizer cannot tell apart: the losses are left
+        stuff = Material(texts=stuff.texts, prompts=())
+        whole = levels_without(lm, (), stuff, means)
+    rows = _rows(k, "none", 0, "mean", (), True, whole, stuff) if first == 0 else []
     for name, heads in groups.items() if first == 0 else ():
-        for op in ("mean", "zero") if name == "semantic" and heads else ("mean",):
+        for op in () if not heads else ("mean", "zero") if name == "semantic" else ("mean",):
             rows += _rows(k, name, 0, op, heads, True, levels_without(lm, heads, stuff, means, op=op), stuff)
     for name in ("semantic", "ordinary") if config.thorough else ("semantic",):
         if not groups[name]:
@@ -85,11 +91,10 @@ def ordinary_scores(lm: LM, config: Config) -> Scores:
 
 
 def chosen_groups(semantic: Scores, ordinary: Scores, k: int, n_heads: int) -> dict[str, tuple[Head, ...]]:
-    """none, semantic, ordinary, and semantic heads that are not among the ordinary ones; heads of score <= 0 are not chosen."""
+    """semantic, ordinary, and semantic heads that are not among the ordinary ones; heads of score <= 0 are not chosen."""
     plain = top(ordinary, k, n_heads)
     without = {head: score for head, score in semantic.items() if head not in plain}
     return {
-        "none": (),
         "semantic": top(semantic, k, n_heads),
         "ordinary": plain,
         "semantic_not_ordinary": top(without, k, n_heads),

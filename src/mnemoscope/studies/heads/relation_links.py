@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema import relations as schema
-from mnemoscope.stats.clusters import clustered_mean, clustered_means
+from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_means
 from mnemoscope.stats.correlation import ceiling, map_correlation, split_half
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
@@ -175,7 +175,7 @@ def chosen_table(part: Part, rows: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _judged(part: Part, variant: str, quantity: str, cells: Sequence[int], values: Matrix) -> dict[str, Any]:
-    one = mean_of_heads(values[:, list(cells)])
+    one = mean_of_heads(values[:, list(cells)], bounded=quantity == "excess")
     return {
         "copy": part.copy,
         "corpus": part.corpus,
@@ -188,10 +188,12 @@ def _judged(part: Part, variant: str, quantity: str, cells: Sequence[int], value
     }
 
 
-def mean_of_heads(values: Matrix) -> Estimate:
-    """Mean over heads within document, then over documents that have one."""
+def mean_of_heads(values: Matrix, *, bounded: bool) -> Estimate:
+    """Mean over heads within document, then over documents that have one; bounded: an excess, within -1 and 1."""
     count = (~np.isnan(values)).sum(1)
     each = np.nansum(values, axis=1)[count > 0] / count[count > 0]
+    if bounded:
+        return bounded_mean(np.clip(each, -1, 1), np.arange(len(each)), limits=(-1.0, 1.0))
     return clustered_mean(each, np.arange(len(each)))
 
 
@@ -210,7 +212,7 @@ def swap(part: Part) -> pl.DataFrame:
             cells = chosen(values[r][0], np.array([unit in chooses for unit in values[r][1]]))
             for other in part.relations:
                 judged = np.array([unit not in chooses for unit in excess[other][1]])
-                one = mean_of_heads(excess[other][0][judged][:, cells])
+                one = mean_of_heads(excess[other][0][judged][:, cells], bounded=True)
                 found.append(
                     {
                         "corpus": part.corpus,

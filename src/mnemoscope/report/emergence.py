@@ -5,6 +5,7 @@ map of heads at every checkpoint against every other; the numbers.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import polars as pl

@@ -22,6 +22,7 @@ from mnemoscope.data.prompt import Prompt
 from mnemoscope.engine.body import final_stream
 from mnemoscope.engine.plan import Patch
 from mnemoscope.engine.verify import Verification
+from mnemoscope.errors import PromptError
 from mnemoscope.measures.answer_margin import END, Forced, forced, judged, plain
 from mnemoscope.model.answers import Answer, answers
 from mnemoscope.model.batch import Batch, batch_of_ids, tokenize
@@ -86,7 +87,7 @@ def runs(
     The neutral prefix makes a run exactly as long as the one behind examples (its text is cut in front). Where positions are added
     to the stream (learned positions) every run, the one before included, is filled up with neutral text in front to the longest
     run's length, so that the test item stands at the same positions everywhere. Items that do not fit into the context are left
-    out; OTHER takes the run whose shared part is nearest in length.
+    out (PromptError if none is left); OTHER takes the run whose shared part is nearest in length.
     """
     held = answers(lm, before)
     rows, lead = _ids(lm, [one.prompt for one in held])
@@ -94,12 +95,8 @@ def runs(
     if shuffled is not None:
         behind[SHUFFLED] = _same_end(lm, shuffled, held)
     longest = _from_start(lm, before, start)
-    shared = np.array(
-        [
-            min(longest[i], len(row) - lead, *(_common(row, ids[i]) for ids in behind.values()))
-            for i, row in enumerate(rows)
-        ]
-    )
+    same = [min(_common(row, ids[i]) for ids in behind.values()) for i, row in enumerate(rows)]
+    shared = np.array([min(longest[i], len(row) - lead, same[i]) for i, row in enumerate(rows)])
     padded = adds_positions(lm)
     width = max(len(ids[i]) for ids in behind.values() for i in range(len(rows)))
     behind[NEUTRAL_PREFIX] = [
@@ -110,26 +107,36 @@ def runs(
         rows = [_filled(lm, row, lead, width, neutral) for row in rows]
         behind |= {s: [_filled(lm, row, lead, width, neutral) for row in ids] for s, ids in behind.items()}
     kept = _fitting(lm, rows, behind, held, shared)
-    partner = _partners(shared, kept, units, alike)
-    sources = {
-        source: _source(
-            lm,
-            [behind[SAME if source == OTHER else source][partner[i] if source == OTHER else i] for i in kept],
-            shared[kept],
+    if not kept:
+        raise PromptError(
+            "no item can be transplanted",
+            found=f"{len(rows)} items, up to {width} tokens before the answer, context {lm.n_ctx}",
+            allowed="runs that fit into the context and end in the same tokens",
         )
-        for source in SOURCES
-        if source == OTHER or source in behind
-    }
-    own = [held[i] for i in kept]
+    partner = _partners(shared, kept, units, alike)
+    own, short = [held[i] for i in kept], [rows[i] for i in kept]
     return Runs(
-        before=forced(lm, [rows[i] for i in kept], own, {ITEM: _ends([rows[i] for i in kept], shared[kept])}),
-        after={source: forced(lm, [behind[source][i] for i in kept], own) for source in behind},
-        sources=sources,
+        before=forced(lm, short, own, {ITEM: _ends(short, shared[kept])}),
+        after={source: forced(lm, [ids[i] for i in kept], own) for source, ids in behind.items()},
+        sources=_sources(lm, behind, kept, partner, shared[kept]),
         kept=tuple(kept),
         partner=tuple(partner[i] for i in kept),
         shared=shared[kept],
         padded=padded,
     )
+
+
+def _sources(
+    lm: LM,
+    behind: Mapping[str, Sequence[list[int]]],
+    kept: Sequence[int],
+    partner: Mapping[int, int],
+    shared: np.ndarray,
+) -> dict[str, Batch]:
+    """Where states are taken from, in the order of SOURCES; of OTHER: the partner's run behind its examples."""
+    rows = {source: [ids[i] for i in kept] for source, ids in behind.items()}
+    rows[OTHER] = [behind[SAME][partner[i]] for i in kept]
+    return {source: _source(lm, rows[source], shared) for source in SOURCES if source in rows}
 
 
 def transplanted(lm: LM, aligned: Runs, *, budget: str | int = "1GiB") -> Transplanted:

@@ -16,6 +16,8 @@ from mnemoscope.results.schema.icl_cause import ADJUSTED, SENTENCES, SOURCES
 
 OVER = -1  # layer: the mean that claims rest on
 MOST_LAYERS = 8  # that a reader chooses among
+SHARED = "unit == 'share of the gain'"
+MARKED = "datum.ceiling ? 'ceiling' : 'evidence'"
 WORDS = {"logprob": "log probability", "margin": "margin over the distractors"}
 LINKED = "Do the things that examples change inside change together with the answers, item by item?"
 LEAD = (
@@ -114,51 +116,9 @@ def link_points(frame: pl.DataFrame) -> Figure:
 def transplants(frame: pl.DataFrame) -> Figure:
     """Recovery by layer, a curve per source; the last layer is a ceiling."""
     data = _shown(frame.filter((pl.col("copy") == "trained") & (pl.col("layer") != OVER)))
-    wide = "unit == 'share of the gain'"
-    across = alt.X(
-        "layer:Q", title="behind block", scale=alt.Scale(nice=False), axis=alt.Axis(format="d", tickMinStep=1)
-    )
-    up = alt.Y("drawn:Q", title="recovered")
-    hue = alt.Color("source:N", title=None, sort=list(SOURCES))
-    tips = [
-        said("source"),
-        said("layer", "Q"),
-        rounded("recovery"),
-        rounded("estimate", "Minus neutral"),
-        rounded("low"),
-        rounded("high"),
-        rounded("p_maxt", "p (max-T)"),
-        rounded("effect", "Effect (nats)"),
-        rounded("gain", "Gain (nats)"),
-        said("n_units", "Q", "Units"),
-        said("reason"),
-    ]
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
-    band = (
-        alt.Chart()
-        .transform_filter(wide)
-        .mark_area(opacity=0.14)
-        .encode(x=across, y=alt.Y("recovery_low:Q"), y2="recovery_high:Q", color=hue)
-    )
-    line = alt.Chart().mark_line().encode(x=across, y=up, color=hue)
-    marks = (
-        alt.Chart()
-        .mark_point(size=55)
-        .encode(
-            x=across,
-            y=up,
-            color=hue,
-            tooltip=tips,
-            shape=alt.Shape(
-                "evidence:N", title=None, scale=alt.Scale(domain=["evidence", "ceiling"], range=["circle", "cross"])
-            ),
-        )
-    )
-    layered: Any = alt.layer(zero, band, line, marks, data=MAIN)
     chart = (
-        layered.transform_calculate(
-            drawn=f"{wide} ? datum.recovery : datum.effect", evidence="datum.ceiling ? 'ceiling' : 'evidence'"
-        )
+        _recovered()
+        .transform_calculate(drawn=f"{SHARED} ? datum.recovery : datum.effect", evidence=MARKED)
         .transform_filter(chosen("shown", "place"))
         .properties(width=620, height=300)
         .add_params(
@@ -179,6 +139,35 @@ def transplants(frame: pl.DataFrame) -> Figure:
         data=data.drop("method", "copy", "n"),
         alt="Recovery of transplants by layer, one curve per source.",
     )
+
+
+def _recovered() -> Any:
+    """Curves with bands, and a cross on the ceiling."""
+    axis = alt.Axis(format="d", tickMinStep=1)
+    across = alt.X("layer:Q", title="behind block", scale=alt.Scale(nice=False), axis=axis)
+    both: dict[str, Any] = {"x": across, "color": alt.Color("source:N", title=None, sort=list(SOURCES))}
+    up = alt.Y("drawn:Q", title="recovered")
+    shape = alt.Scale(domain=["evidence", "ceiling"], range=["circle", "cross"])
+    tips = [
+        said("source"),
+        said("layer", "Q"),
+        rounded("recovery"),
+        rounded("estimate", "Minus neutral"),
+        rounded("low"),
+        rounded("high"),
+        rounded("p_maxt", "p (max-T)"),
+        rounded("effect", "Effect (nats)"),
+        rounded("gain", "Gain (nats)"),
+        said("n_units", "Q", "Units"),
+        said("reason"),
+    ]
+    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
+    band = alt.Chart().transform_filter(SHARED).mark_area(opacity=0.14)
+    band = band.encode(y=alt.Y("recovery_low:Q"), y2="recovery_high:Q", **both)
+    line = alt.Chart().mark_line().encode(y=up, **both)
+    marks = alt.Chart().mark_point(size=55)
+    marks = marks.encode(y=up, tooltip=tips, shape=alt.Shape("evidence:N", title=None, scale=shape), **both)
+    return alt.layer(zero, band, line, marks, data=MAIN)
 
 
 def transplants_in_numbers(frame: pl.DataFrame) -> Grid:
@@ -303,41 +292,17 @@ def slopes(frame: pl.DataFrame) -> Figure:
 def doses(frame: pl.DataFrame) -> Figure:
     """Dose curves of the layers that move the answer most."""
     own = _shown(frame.filter((pl.col("copy") == "trained") & (pl.col("heads") == "all")))
-    size = (
-        own.group_by("layer")
-        .agg(pl.col("estimate").fill_nan(0.0).abs().max())
-        .sort("estimate", "layer", descending=[True, False])
-    )
-    kept = size["layer"].head(MOST_LAYERS).to_list()
+    size = own.group_by("layer").agg(pl.col("estimate").fill_nan(0.0).abs().max())
+    kept = size.sort("estimate", "layer", descending=[True, False])["layer"].head(MOST_LAYERS).to_list()
     data = own.filter(pl.col("layer").is_in(kept)).with_columns(at=pl.format("layer {}", "layer"))
-    x = alt.X(
-        "g:Q", title="attention times", scale=alt.Scale(type="log", base=2), axis=alt.Axis(values=[0.25, 0.5, 1, 2, 4])
-    )
-    hue = alt.Color("sentence:N", title=None, sort=list(SENTENCES))
-    tips = [
-        said("sentence"),
-        said("g", "Q"),
-        rounded("estimate"),
-        rounded("low"),
-        rounded("high"),
-        rounded("attention"),
-    ]
-    bars = (
-        alt.Chart()
-        .mark_rule(opacity=0.6)
-        .encode(x=x, y=alt.Y("low:Q", title="change of the answer (nats)"), y2="high:Q", color=hue)
-    )
-    line = alt.Chart().mark_line(point=True).encode(x=x, y="estimate:Q", color=hue, tooltip=tips)
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
-    layered: Any = alt.layer(zero, bars, line, data=MAIN)
-    names = [f"layer {layer}" for layer in kept]
     chart = (
-        layered.transform_filter(chosen("shown", "run", "at"))
+        _dosed()
+        .transform_filter(chosen("shown", "run", "at"))
         .properties(width=560, height=260)
         .add_params(
             _asked(data, "margin"),
             switch("run", ("after", "before"), ("behind examples", "without examples"), title="Run"),
-            switch("at", names, title="Layer"),
+            switch("at", [f"layer {layer}" for layer in kept], title="Layer"),
         )
     )
     return Figure(
@@ -349,6 +314,20 @@ def doses(frame: pl.DataFrame) -> Figure:
         data=data.drop("method", "copy", "heads"),
         alt="Dose curves of attention to the relevant sentence and to a distractor.",
     )
+
+
+def _dosed() -> Any:
+    """A curve per sentence over the factor, with intervals."""
+    doubling = alt.Scale(type="log", base=2)
+    x = alt.X("g:Q", title="attention times", scale=doubling, axis=alt.Axis(values=[0.25, 0.5, 1, 2, 4]))
+    hue = alt.Color("sentence:N", title=None, sort=list(SENTENCES))
+    numbers = [rounded(name) for name in ("estimate", "low", "high", "attention")]
+    up = alt.Y("low:Q", title="change of the answer (nats)")
+    bars = alt.Chart().mark_rule(opacity=0.6).encode(x=x, y=up, y2="high:Q", color=hue)
+    line = alt.Chart().mark_line(point=True)
+    line = line.encode(x=x, y="estimate:Q", color=hue, tooltip=[said("sentence"), said("g", "Q"), *numbers])
+    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
+    return alt.layer(zero, bars, line, data=MAIN)
 
 
 def _named(frame: pl.DataFrame) -> pl.DataFrame:

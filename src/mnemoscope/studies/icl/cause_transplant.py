@@ -29,8 +29,6 @@ def transplants(job: Job, config: Config, lm: LM, design: Design, items: Sequenc
         alike=forms,
     )
     kept = [items[i] for i in aligned.kept]
-    if not kept:
-        return {"icl_context_runs": CONTEXT_RUNS.empty(), "icl_transplants": TRANSPLANTS.empty()}
     found = transplanted(lm, aligned, budget=config.budget)
     return {
         "icl_context_runs": pl.DataFrame(_runs(job, config, lm, aligned, found, kept), schema=CONTEXT_RUNS.schema),
@@ -60,7 +58,7 @@ def _patched(job: Job, found: Transplanted, kept: Sequence[Item]) -> pl.DataFram
     """One row per source, place, layer and item."""
     assert set(found.sources) <= set(SOURCES)
     shape = found.logprob.shape
-    index = [axis.ravel() for axis in np.indices(shape)]
+    index = [axis.ravel().tolist() for axis in np.indices(shape)]
     columns: dict[str, Any] = {name: [value] * found.logprob.size for name, value in place_of(job).items()}
     columns |= {name: [kept[i].key[name] for i in index[3]] for name in ("item", "unit", "draw")}
     columns["source"] = [found.sources[i] for i in index[0]]

@@ -41,7 +41,7 @@ class TrainConfig:
     d_head: int = 32
     d_mlp: int = 320
     n_ctx: int = 768
-    rate: float = 1e-3  # of embeddings
+    rate: float = 2e-3  # of embeddings
     gain_rate: float = 3e-3
     muon_rate: float = 4e-3
     warmup: int = 100

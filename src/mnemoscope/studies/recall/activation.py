@@ -4,46 +4,30 @@ Which heads are told apart is decided once, on the model itself, and used for it
 task heads, and the loudest heads. The causal part is here, its fits are in `activation_fits`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from mnemoscope.engine.record import trace
 from mnemoscope.errors import UnsupportedError
-from mnemoscope.measures.answer_rows import answer_rows, final_scale
-from mnemoscope.measures.mlp_activation import Asked as AskedMlp
-from mnemoscope.measures.mlp_activation import Reading, along, askable, asked, listed, loudness, readings
+from mnemoscope.measures.answer_rows import final_scale
+from mnemoscope.measures.mlp_activation import along, askable, asked, listed, loudness, readings
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, canonical
 from mnemoscope.results.schema.recall import LEFT_OUT
 from mnemoscope.results.schema.recall_mlp import COPIES, MLP_CAUSE, SCOPES
 from mnemoscope.studies.recall import activation_fits
-from mnemoscope.studies.recall.asking import HALVES, Ask, Asked, asks, other
+from mnemoscope.studies.recall.asking import HALVES, asks, other
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.selection import POOLED, Head, known_relations, of_names, selected
+from mnemoscope.studies.recall.situation import Situation, codes, rows_of
 
 LISTED, STRONGEST = 12, 5  # heads told apart; of them task heads at most, per half
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Situation:
-    """One relation in front of one MLP: who was asked, what the MLP read and answered, and along which tokens it is read."""
-
-    one: Asked
-    asks: tuple[Ask, ...]
-    reading: Reading
-    answered: AskedMlp
-    rows: Float[Tensor, "token d_model"]
-    movers: Mapping[str, tuple[Head, ...]]  # half of the topics -> movers chosen on the other half
-    scale: float  # mean scale of the final norm over the prompts
-    copy: str
 
 
 def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
@@ -88,13 +72,6 @@ def _found_heads(lm: LM, config: Config, names: Sequence[str]) -> tuple[Head, ..
     return listed(total, list(dict.fromkeys(always)), LISTED)
 
 
-def rows_of(lm: LM, one: Asked) -> Float[Tensor, "token d_model"]:
-    """Centred unembedding rows of the relation's answers and of its topics (last token): the primary space."""
-    topics = {ask.topic_last for ask in asks(lm, one, 0)}
-    tokens = sorted({*(one.answers[fact.answer] for fact in one.facts), *topics})
-    return answer_rows(lm, torch.tensor(tokens, device=lm.device))
-
-
 def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:
     """One job: one relation, all layers."""
     args = job.args
@@ -132,12 +109,6 @@ def _refused(lm: LM) -> dict[str, pl.DataFrame]:
         why = str(error)
     row = (f"MLPs of {lm.name}", "an MLP's input is not a sum of heads", why)
     return {"left_out": pl.DataFrame([row], schema=LEFT_OUT.schema, orient="row")}
-
-
-def codes(some: Sequence[Ask]) -> Int[Tensor, " prompt"]:
-    """Topics as numbers in sorted order."""
-    names = sorted({ask.topic for ask in some})
-    return torch.tensor([names.index(ask.topic) for ask in some])
 
 
 def _movers(lm: LM, config: Config, half: str, names: Sequence[str], name: str) -> tuple[Head, ...]:

@@ -22,6 +22,7 @@ from mnemoscope.studies.recall.rows import verified
 from mnemoscope.studies.recall.selection import POOLED, Head, heads_of, known_relations, of_names, selected
 
 Rows = list[dict[str, Any]]
+Pairs = tuple[Sequence[Ask], Sequence[Ask]]  # base prompts, and the prompts that they are exchanged with
 
 
 def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
@@ -55,8 +56,8 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
             if not base:
                 continue
             for some, proofs in (
-                _within(lm, config, one, base, source, movers[one.name], rng),
-                _across(lm, config, one, rest, base, movers),
+                _within(lm, config, one, pairs=(base, source), movers=movers[one.name], rng=rng),
+                _across(lm, config, one, rest=rest, base=base, movers=movers),
             ):
                 rows += some
                 checks += proofs
@@ -90,8 +91,8 @@ def _within(
     lm: LM,
     config: Config,
     one: Asked,
-    base: Sequence[Ask],
-    source: Sequence[Ask],
+    *,
+    pairs: Pairs,
     movers: Sequence[Head],
     rng: np.random.Generator,
 ) -> tuple[Rows, list[Verification]]:
@@ -99,14 +100,22 @@ def _within(
     every = heads_of(lm)
     heads = {"movers": movers, "bystanders": bystanders(movers, every, rng), "all_last": every, "all_positions": every}
     cells = {n: of_heads(hs, everywhere=n == "all_positions") for n, hs in heads.items() if hs}
-    found = exchange(lm, *_prompts(base, source), cells, budget=config.budget)
+    found = exchange(lm, *_prompts(*pairs), cells, budget=config.budget)
     counts = {"none": 0, **{name: len(hs) for name, hs in heads.items()}}
-    names = [{ask.answer: "own", its.answer: "partner"} for ask, its in zip(base, source, strict=True)]
-    return _rows(lm, one, found, base, source, names, counts, sorted(set(one.answers.values()))), [found.verification]
+    names = [{ask.answer: "own", its.answer: "partner"} for ask, its in zip(*pairs, strict=True)]
+    options = sorted(set(one.answers.values()))
+    rows = _rows(lm, one, found, pairs=pairs, names=names, counts=counts, options=options)
+    return rows, [found.verification]
 
 
 def _across(
-    lm: LM, config: Config, one: Asked, rest: Sequence[Asked], base: Sequence[Ask], movers: Mapping[str, Sequence[Head]]
+    lm: LM,
+    config: Config,
+    one: Asked,
+    *,
+    rest: Sequence[Asked],
+    base: Sequence[Ask],
+    movers: Mapping[str, Sequence[Head]],
 ) -> tuple[Rows, list[Verification]]:
     """The control: what the movers of both relations say when another known relation is asked about the partner."""
     rows: Rows = []
@@ -126,7 +135,7 @@ def _across(
         ]
         options = sorted({*one.answers.values(), *its.answers.values()})
         counts = {"other_relation": len(both), "other_relation_all": len(every)}
-        rows += _rows(lm, one, found, own, source, names, counts, options)
+        rows += _rows(lm, one, found, pairs=(own, source), names=names, counts=counts, options=options)
         proofs.append(found.verification)
     return rows, proofs
 
@@ -151,12 +160,13 @@ def _rows(
     lm: LM,
     one: Asked,
     found: Exchanged,
-    base: Sequence[Ask],
-    source: Sequence[Ask],
+    *,
+    pairs: Pairs,
     names: Sequence[Mapping[int, str]],
     counts: Mapping[str, int],
     options: Sequence[int],
 ) -> Rows:
+    base, source = pairs
     runs = {"none": found.base} | dict(found.patched) if "none" in counts else dict(found.patched)
     its_own = logits_of(lm, source).double().cpu().numpy()
     rows: Rows = []

@@ -71,7 +71,7 @@ def _facts(lm: LM, config: Config, one: Asked, copy: str) -> dict[str, pl.DataFr
     rows = [(copy, one.name, str(c), float(slope), n) for c, slope in zip(found.components, slopes, strict=True)]
     return {
         "last_layer_prompts": grid(LAST_LAYER_PROMPTS, {"shots": [0]}, prompts, columns(drops), copy=copy),
-        "last_layer_parts": _parts(lm, batch, some, found, drops, copy),
+        "last_layer_parts": _parts(lm, batch, some, found=found, drops=drops, copy=copy),
         "frequency_slopes": pl.DataFrame(rows, schema=FREQUENCY_SLOPES.schema, orient="row"),
     }
 
@@ -90,7 +90,7 @@ def columns(drops: TokenDrop) -> dict[str, np.ndarray]:
     return {name: _numbers(value)[None] for name, value in values.items()}
 
 
-def _parts(lm: LM, batch: Batch, some: list[Ask], found: LastLayer, drops: TokenDrop, copy: str) -> pl.DataFrame:
+def _parts(lm: LM, batch: Batch, some: list[Ask], *, found: LastLayer, drops: TokenDrop, copy: str) -> pl.DataFrame:
     prompts = {name: column for name, column in who(some).items() if name != "half"}
     values = {"write": _numbers(drops.drop.parts)}
     names = ("sink_write", "sink_mass", "sink_size", "rest_size")

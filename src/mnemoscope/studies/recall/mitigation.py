@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from mnemoscope.engine.record import record, trace
 from mnemoscope.errors import InputError, UnsupportedError
@@ -31,11 +32,13 @@ from mnemoscope.studies.recall.asking import Ask, asked, asks
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.neutral import CORPUS, FIRST, counts, neutral_ids
 
+Rows = list[dict[str, Any]]
 FOLDS = 4
 NAMES = ("none", "heads", "frequency", "scale", "skip", "random")
 SHARES = (0.25, 0.5, 1.0)  # of the component along the frequency direction
 FACTORS = (0.0, 0.5, 0.75)  # of the last MLP
 DRAWS = 3
+NO_HEAD = "no head"  # variant of remedy "heads" where no head writes against the answer: temperature alone
 MOST_FACTS, TOGETHER = 600, 128  # facts in all; prompts of one forward pass
 
 
@@ -58,18 +61,16 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
     """One job: one remedy."""
     lm, name = models(), job.args["remedy"]
     facts = _facts(lm, config)
-    fits: list[dict[str, Any]] = []
-    judged: list[dict[str, Any]] = []
-    neutral: list[dict[str, Any]] = []
+    fits, judged, neutral = Rows(), Rows(), Rows()
     try:
         for variant, folds, remedy in _variants(lm, config, facts, name):
             found = _tried(lm, facts, remedy)
             for fold in folds:
                 for one in (remedy, *([replace(remedy, name="temperature")] if name == "none" else ())):
-                    fit, rows, texts = _judged(facts, *found, one, variant, fold)
-                    fits.append(fit)
-                    judged += rows
-                    neutral += texts
+                    for kept, rows in zip(
+                        (fits, judged, neutral), _judged(facts, found, one, variant=variant, fold=fold), strict=True
+                    ):
+                        kept.extend(rows)
     except (UnsupportedError, InputError) as error:
         row = (f"remedy {name}", "not possible on this model", str(error))
         return {"left_out": pl.DataFrame([row], schema=LEFT_OUT.schema, orient="row")}
@@ -124,7 +125,7 @@ def _variants(lm: LM, config: Config, facts: Facts, name: str) -> Iterator[tuple
             if heads:
                 yield "", [fold], Remedy(name=name, heads=heads, says=says[list(heads)])
             else:
-                yield "no head", [fold], Remedy(name="none")
+                yield NO_HEAD, [fold], Remedy(name="none")
     else:
         u = frequency_direction(lm, counts(lm, config))
         for share in SHARES if name == "frequency" else ():
@@ -186,15 +187,14 @@ def _read(lm: LM, batch: Batch, logits: str) -> Float[Tensor, "batch pos d_vocab
 
 
 def _judged(
-    facts: Facts, logits: Tensor, texts: Tensor, following: Tensor, remedy: Remedy, variant: str, fold: int
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """The fit on the training relations of a fold, the scores of its held-out facts, and of the neutral texts."""
+    facts: Facts, found: tuple[Tensor, Tensor, Tensor], remedy: Remedy, *, variant: str, fold: int
+) -> tuple[Rows, Rows, Rows]:
+    """The fit on the training relations of a fold (one row), the scores of its held-out facts, and of the neutral texts."""
+    logits, texts, following = found
     mine = torch.from_numpy(facts.fold == fold)
     beta = 1.0 if remedy.name == "none" and variant == "" else inverse_temperature(logits[~mine], facts.targets[~mine])
-    scaled = beta * logits
-    train = torch.nn.functional.cross_entropy(scaled[~mine].double(), facts.targets[~mine])
-    name = "heads" if variant == "no head" else remedy.name
-    place = {"remedy": name, "variant": variant, "fold": fold}
+    train = cross_entropy(beta * logits[~mine].double(), facts.targets[~mine])
+    place = {"remedy": "heads" if variant == NO_HEAD else remedy.name, "variant": variant, "fold": fold}
     fit = {
         **place,
         "heads": list(remedy.heads),
@@ -203,30 +203,34 @@ def _judged(
         "train_nll": float(train),
         "corpus": CORPUS if remedy.direction is not None else "",
     }
-    own, y = scaled[mine].double().numpy(), facts.targets[mine].numpy()
-    p, plain = scaled[mine].double().softmax(1), logits[mine].double().softmax(1)
-    values = {
-        "nll": nll(own, y),
-        "brier": brier(own, y),
-        "confidence": p.amax(1).numpy(),
-        "correct": (p.argmax(1) == facts.targets[mine]).numpy(),
-        "p_answer": p.gather(1, facts.targets[mine][:, None])[:, 0].numpy(),
-        "p_plain": plain.gather(1, facts.targets[mine][:, None])[:, 0].numpy(),
-    }
-    asks_ = [ask for ask, here in zip(facts.asks, mine.tolist(), strict=True) if here]
+    values = _scores(logits[mine], facts.targets[mine], beta)
+    own = [ask for ask, here in zip(facts.asks, mine.tolist(), strict=True) if here]
     rows = [
         {**place, "relation": ask.relation, "topic": ask.topic, **{k: v[i].item() for k, v in values.items()}}
-        for i, ask in enumerate(asks_)
+        for i, ask in enumerate(own)
     ]
     costs = [
-        torch.nn.functional.cross_entropy((b * texts).flatten(0, 1), following.flatten(), reduction="none")
-        .reshape(following.shape)
-        .double()
-        .mean(1)
+        cross_entropy((b * texts).flatten(0, 1), following.flatten(), reduction="none").reshape(following.shape)
         for b in (1.0, beta)
     ]
     spent = [
         {**place, "document": i, "nll_plain": float(a), "nll": float(b)}
-        for i, (a, b) in enumerate(zip(*costs, strict=True))
+        for i, (a, b) in enumerate(zip(*(cost.double().mean(1) for cost in costs), strict=True))
     ]
-    return fit, rows, spent
+    return [fit], rows, spent
+
+
+def _scores(
+    logits: Float[Tensor, "fact d_vocab"], targets: Int[Tensor, " fact"], beta: float
+) -> dict[str, Shaped[np.ndarray, " fact"]]:
+    """Scores of facts at inverse temperature beta, and the answer's probability at temperature 1."""
+    scaled, y = beta * logits.double(), targets.numpy()
+    p, plain = scaled.softmax(1), logits.double().softmax(1)
+    return {
+        "nll": nll(scaled.numpy(), y),
+        "brier": brier(scaled.numpy(), y),
+        "confidence": p.amax(1).numpy(),
+        "correct": (p.argmax(1) == targets).numpy(),
+        "p_answer": p.gather(1, targets[:, None])[:, 0].numpy(),
+        "p_plain": plain.gather(1, targets[:, None])[:, 0].numpy(),
+    }

@@ -18,6 +18,7 @@ from mnemoscope.studies.emergence.config import Config
 from mnemoscope.studies.emergence.revisions import Checkpoint, checkpoints
 
 CORPORA = ("letters", "trees")
+TREES = 12  # narratives, unless thorough: they have ten times the opportunities of letter documents
 CONTROL = "reinitialised"
 CONTROL_STEP = -1
 
@@ -89,7 +90,8 @@ def corpus(config: Config, lm: LM, name: str) -> RelationCorpus:
     if name not in CORPORA or name in (_file_name(given.path.stem) for given in _files(config)):
         return of_file(lm, str(config.data), documents=config.documents, redraws=config.redraws)
     seed = seed_of(config.seed, "relations") % 2**32
-    found = built_in(lm, name, documents=config.documents, redraws=config.redraws, seed=seed)
+    most = config.documents if name == "letters" or config.thorough else min(config.documents, TREES)
+    found = built_in(lm, name, documents=most, redraws=config.redraws, seed=seed)
     if name == "letters" or config.thorough:
         return found
     first: dict[str, Any] = {}

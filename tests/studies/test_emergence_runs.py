@@ -256,3 +256,23 @@ def test_the_example_runs(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [str(example)])
     runpy.run_path(str(example), run_name="__main__")
     assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
+def test_own_tasks_and_texts(tmp_path):
+    from mnemoscope.studies.emergence import prompts
+    from mnemoscope.studies.emergence.config import Config
+
+    tasks = tmp_path / "opposites.json"
+    tasks.write_text(json.dumps([{"input": f"w{i}", "output": f"o{i % 3}"} for i in range(12)]))
+    config = Config(data=str(tasks), limit=3)
+    (task,) = prompts.tasks(config)
+    asked = prompts.prompts(config, task)
+    assert {p.labels["shots"] for p in asked} == {0, 1, 2, 3, 4, 5}  # ten would need fourteen inputs
+    assert len(asked) == 3 * 4 * 6
+    assert len(asked[0].foils) == 2
+    assert prompts.corpora(config) == prompts.CORPORA
+    assert prompts.texts(config) == prompts.texts(Config(limit=3))
+    texts = tmp_path / "own.jsonl"
+    texts.write_text("".join(json.dumps({"text": f"A story of {i} words."}) + "\n" for i in range(5)))
+    assert prompts.texts(Config(data=str(texts)))[1] == "A story of 1 words."
+    assert [task.name for task in prompts.tasks(Config(data=str(texts)))] == [t.name for t in prompts.tasks(Config())]

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mnemoscope.results.schema.shared import CLAIMS
-from mnemoscope.stats.clusters import clustered_mean
+from mnemoscope.stats.clusters import bounded_mean, clustered_mean
 from mnemoscope.stats.correlation import map_correlation, split_half
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.verdict import SESOI, Rule, Verdict, verdict
@@ -137,12 +137,14 @@ def specificity(part: Part) -> tuple[Estimate, Estimate]:
         gaps += (mine - others).tolist()
         promoted += mine.tolist()
         labels += own
-    return _clustered(gaps, labels), _clustered(promoted, labels)
+    return _bounded(gaps, labels, 2.0), _bounded(promoted, labels, 1.0)
 
 
-def _clustered(values: Sequence[float], labels: Sequence[str]) -> Estimate:
+def _bounded(values: Sequence[float], labels: Sequence[str], limit: float) -> Estimate:
+    """Mean with an interval even where all documents agree: excesses lie within -1 and 1, their differences within -2 and 2."""
     kept = ~np.isnan(values)
-    return clustered_mean(np.array(values, dtype=float)[kept], np.array(labels)[kept])
+    inside = np.clip(np.array(values, dtype=float)[kept], -limit, limit)
+    return bounded_mean(inside, np.array(labels)[kept], limits=(-limit, limit))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from mnemoscope.report.charts import chosen, curves, intervals, rounded, said, s
 from mnemoscope.report.flow import Arrow, Step, flow
 from mnemoscope.report.recall_tables import knowledge_table, left_out, roles, shots
 from mnemoscope.report.section import MAIN, Block, Drawing, Figure, Prose, Section, Tokens
+from mnemoscope.report.theme import STEPS, palette
 from mnemoscope.results.schema.recall import COPIES
 
 MAP_WIDTH = 840  # of the model and its copy together
@@ -116,7 +117,7 @@ def carrier_map(effects: pl.DataFrame, components: pl.DataFrame) -> Figure:
         ],
     )
     cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
-        color=alt.Color("estimate:Q", scale=alt.Scale(domainMid=0), title=None)
+        color=alt.Color("estimate:Q", scale=_scale(), title=None)
     )
     seen = alt.when("datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1").then(alt.value(0.95)).otherwise(alt.value(0))
     dots = base.mark_point(size=max(4, step), color="#e6930a").encode(opacity=seen)
@@ -126,6 +127,8 @@ def carrier_map(effects: pl.DataFrame, components: pl.DataFrame) -> Figure:
         .properties(width=alt.Step(step), height=alt.Step(step))
         .facet(column=alt.Column("copy:N", title=None, sort=copies))
         .add_params(
+            alt.param(name="palette", value=palette("light")),
+            alt.param(name="top", value=_tops(data)),
             switch("map", kinds, kinds, title="Change"),
             switch("facts", _present(data, "facts"), title="Facts"),
         )
@@ -142,6 +145,23 @@ def carrier_map(effects: pl.DataFrame, components: pl.DataFrame) -> Figure:
         chart=chart.to_dict(),
         data=data,
         alt=f"Heat map of {data['layer'].n_unique()} layers by {len(columns)} parts, trained and re-initialised.",
+    )
+
+
+def _tops(data: pl.DataFrame) -> dict[str, float]:
+    """Ends of the colour scale of each map: the largest size of an effect, the same below and above 0."""
+    tops = data.group_by("map", maintain_order=True).agg(pl.col("estimate").fill_nan(0.0).abs().max())
+    return {name: float(f"{top or 1.0:.3g}") for name, top in tops.iter_rows()}
+
+
+def _scale() -> Any:
+    colours = [{"expr": f"palette['diverging'][{i}]"} for i in range(STEPS)]
+    return alt.Scale(
+        domainMin=alt.ExprRef("-top[map]"),
+        domainMax=alt.ExprRef("top[map]"),
+        range=colours,  # pyright: ignore[reportArgumentType]
+        interpolate="rgb",
+        clamp=True,
     )
 
 
@@ -195,6 +215,7 @@ def lens(table: pl.DataFrame) -> Figure:
         "layer",
         "estimate",
         colour="who",
+        order=["answer", "topic", "answer, re-initialised", "topic, re-initialised"],
         ticks=sorted(shown["layer"].unique().to_list()),
         x_title="after layer (-1: embedding)",
         y_title="log10 of 1 + rank; or logit above the vocabulary's mean",

@@ -16,7 +16,7 @@ FACTS = ("all", "known")
 METHODS = ("interchange", "path")
 RECEIVERS = ("logits", "q", "k", "v")
 PARTS = ("embed", "head", "attn", "attn_bias", "mlp", "other")
-TARGETS = ("topic", "topic_first", "answer", "answer_foil", "answer_mean")
+TARGETS = ("topic", "topic_foil", "topic_first", "answer", "answer_foil", "answer_mean")
 TOKENS = ("answer", "topic", "topic_first")
 MLP = -1  # in place of a head's number
 
@@ -106,6 +106,9 @@ COMPONENT_PROMPTS = Table(
         Column("part", pl.String, "", "what it is", PARTS),
         Column("name", pl.String, "", "its name within the layer; else empty"),
         Column("to_topic", pl.Float64, "logits", "to the topic's last token, minus the mean over the vocabulary"),
+        Column(
+            "to_topic_foil", pl.Float64, "logits", "to the topic's last token minus another topic's of the relation"
+        ),
         Column("to_topic_first", pl.Float64, "logits", "to the topic's first token, likewise"),
         Column(
             "to_topic_literal", pl.Float64, "products", "output of the head times W_U[topic], no norm: as published"

@@ -29,7 +29,8 @@ ATTEND: Final = Rule(
     sesoi=0.05,
 )
 WRITE: Final = Rule(
-    text="the same heads: direct attribution to the topic's last token minus the vocabulary mean lies above .1 logit",
+    text="the same heads: direct attribution to the topic's last token minus that of another topic of the relation lies above .1 "
+    "logit",
     sesoi=SESOI["effect_logit"],
 )
 MOVE_MORE: Final = Rule(
@@ -120,7 +121,7 @@ def _moved(roles: pl.DataFrame) -> list[dict[str, Any]]:
     group = roles.filter((pl.col("copy") == "trained") & (pl.col("role") == "task_head") & (pl.col("half") == "both"))
     rows: list[dict[str, Any]] = []
     words: list[Verdict] = []
-    for key, name in (("C2.2a", "attention"), ("C2.2b", "write"), ("C2.2c", "correlation_topics")):
+    for key, name in (("C2.2a", "attention"), ("C2.2b", "write_specific"), ("C2.2c", "correlation_topics")):
         one = _evidence(group, name)
         judged = verdict(one, NAMES[key][1])
         words.append(judged)

@@ -128,7 +128,8 @@ def _moved(roles: pl.DataFrame) -> list[str]:
         texts.append(
             f"{words}: {names}. Those chosen on one half of the topics, on the other: attention to the topic "
             f"{said(group['attention'])} (even: {group['attention']['chance']:.2f}), write of the topic "
-            f"{said(group['write'])} logits, correlation of both across topics {said(group['correlation_topics'])}."
+            f"{said(group['write'])} logits above the vocabulary's mean and {said(group['write_specific'])} above another "
+            f"topic's, correlation of attention and write across topics {said(group['correlation_topics'])}."
         )
     return texts
 

@@ -34,7 +34,15 @@ from mnemoscope.studies.recall.knowledge import left_out
 from mnemoscope.studies.recall.rows import grid, who
 from mnemoscope.studies.recall.selection import heads_of, of_names, topic_attention
 
-ATTRIBUTIONS = ("to_topic", "to_topic_first", "to_topic_literal", "to_answer", "to_answer_foil", "to_answer_mean")
+ATTRIBUTIONS = (
+    "to_topic",
+    "to_topic_foil",
+    "to_topic_first",
+    "to_topic_literal",
+    "to_answer",
+    "to_answer_foil",
+    "to_answer_mean",
+)
 
 
 def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:
@@ -94,7 +102,7 @@ def _components(lm: LM, one: Asked, some: Sequence[Ask], split: Decomposition | 
     parts = split.components if split is not None else nothing
     values = {name: np.full((len(parts), len(some)), np.nan) for name in ATTRIBUTIONS}
     if split is not None:
-        values |= _attributions(lm, split, some, _foils(one, some))
+        values |= _attributions(lm, split, some, _foils(one, some), _other_topics(one, some))
     for name, look in looks.items():
         rows = [heads.get((_number(c.layer), _number(c.head))) for c in parts]
         values[name] = np.stack([np.full(len(some), np.nan) if i is None else look[i] for i in rows])
@@ -109,13 +117,18 @@ def _components(lm: LM, one: Asked, some: Sequence[Ask], split: Decomposition | 
 
 
 def _attributions(
-    lm: LM, split: Decomposition, some: Sequence[Ask], foils: Int[Tensor, " prompt"]
+    lm: LM,
+    split: Decomposition,
+    some: Sequence[Ask],
+    foils: Int[Tensor, " prompt"],
+    others: Int[Tensor, " prompt"],
 ) -> dict[str, Float[np.ndarray, "part prompt"]]:
     answer = torch.tensor([ask.answer for ask in some])
     topic = torch.tensor([ask.topic_last for ask in some])
     first = torch.tensor([ask.topic_first for ask in some])
     found = {
         "to_topic": attribute(split, topic, reference="mean"),
+        "to_topic_foil": attribute(split, topic, reference="foil", foils=others),
         "to_topic_first": attribute(split, first, reference="mean"),
         "to_answer": attribute(split, answer),
         "to_answer_foil": attribute(split, answer, reference="foil", foils=foils),
@@ -135,6 +148,15 @@ def _literal(lm: LM, split: Decomposition, topic: Int[Tensor, " prompt"]) -> Flo
         for head, values in enumerate(heads.read(direction)[:, :, 0]):
             found[place[heads.layer, head]] = values.double().cpu().numpy()
     return found
+
+
+def _other_topics(one: Asked, some: Sequence[Ask]) -> Int[Tensor, " prompt"]:
+    """Last token of another topic: the partner, or the next one in the relation."""
+    token = {ask.topic: ask.topic_last for ask in some}
+    names = list(token)
+    following = dict(zip(names, [*names[1:], names[0]], strict=True))
+    chosen = [one.partner.get(ask.topic, following[ask.topic]) for ask in some]
+    return torch.tensor([token.get(name, token[following[ask.topic]]) for name, ask in zip(chosen, some, strict=True)])
 
 
 def _foils(one: Asked, some: Sequence[Ask]) -> Int[Tensor, " prompt"]:

@@ -30,6 +30,7 @@ MEANS = {  # evidence -> (column, column of its chance or None)
     "attention": ("attention", "even"),
     "attention_first": ("attention_first", "even"),
     "write": ("to_topic", None),
+    "write_specific": ("to_topic_foil", None),  # minus another topic: not merely a word of this kind
     "write_first": ("to_topic_first", None),
     "write_answer": ("to_answer_mean", None),
 }
@@ -37,7 +38,7 @@ CORRELATIONS = {"correlation_topics": ("relation", "template"), "correlation_tem
 # What a role rests on: evidence -> (side, smallest effect of interest beyond chance).
 NEEDED: Mapping[str, Mapping[str, tuple[int, float]]] = {
     "task_head": {"interchange": (-1, 0.1)},
-    "mover": {"interchange": (-1, 0.1), "attention": (1, 0.05), "write": (1, 0.1)},
+    "mover": {"interchange": (-1, 0.1), "attention": (1, 0.05), "write": (1, 0.1), "write_specific": (1, 0.1)},
     "copy_suppression": {"attention": (1, 0.05), "write": (-1, 0.1)},
 }
 SIDES = {
@@ -47,6 +48,7 @@ SIDES = {
     "attention": (1, 0.05),
     "attention_first": (1, 0.05),
     "write": (1, 0.1),
+    "write_specific": (1, 0.1),
     "write_first": (1, 0.1),
     "write_answer": (1, 0.1),
     "correlation_topics": (1, 0.05),

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-OURS = ("listing", "knowledge", "selection", "location", "interchange", "paths")
+OURS = ("listing", "knowledge", "shown", "selection", "location", "interchange", "paths")
 
 
 def measured(lm, config, *, brief=False):
@@ -155,6 +155,20 @@ def test_effects_are_means_over_topics_of_the_attributed_logits(recall):
         recall.raw["effect_prompts"].filter((pl.col("copy") == "trained") & (pl.col("shots") == 0)).join(knows, on=at)
     )
     assert np.allclose(moved["base"].to_numpy(), moved["centred"].to_numpy(), atol=1e-3)
+
+
+def test_the_section_shows_what_there_is(recall):
+    from mnemoscope.report.recall import map_rows, section
+
+    tables = {**recall.raw, **recall.found}
+    whole = {block.id for block in section(tables).blocks if hasattr(block, "id")}
+    assert {"pipeline", "map", "lens", "knowledge", "knowledge-table", "roles", "attention"} <= whole
+    only = section({name: tables[name] for name in ("knowledge", "templates")})
+    assert any("too little" in text for block in only.blocks for text in getattr(block, "paragraphs", ()))
+    assert section({}).blocks
+    rows = map_rows(recall.found["effects"], recall.found["components"])
+    assert rows["map"].unique(maintain_order=True).to_list() == ["Exchanged", "Attribution"]
+    assert rows.group_by("map", "copy", "facts").agg(pl.struct("layer", "head").n_unique() == pl.len())["layer"].all()
 
 
 def test_interchange_pairs_are_equal_in_everything_but_the_topic(recall):

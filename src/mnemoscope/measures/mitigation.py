@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mnemoscope.engine.intervene import intervene
@@ -216,7 +216,7 @@ def _tempered(lm: LM, temperature: float) -> Iterator[None]:
 
 @torch.no_grad()
 def inverse_temperature(
-    logits: Float[Tensor, "example option"], targets: Float[Tensor, " example"] | Tensor, *, most: float = 10.0
+    logits: Float[Tensor, "example option"], targets: Int[Tensor, " example"], *, most: float = 10.0
 ) -> float:
     """1 / T that minimises the mean NLL of logits / T, between 1/most and most: Newton's steps on a convex function.
 

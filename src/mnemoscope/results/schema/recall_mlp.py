@@ -83,7 +83,8 @@ MLP_PRODUCTS = Table(
 )
 MLP_HELD_OUT = Table(
     doc="Squared errors on units that a fit has not seen. shuffled: outputs paired with other topics' inputs; random: regressors "
-    "replaced by random vectors of equal length; jacobian: the MLP linearised at the mean input, no fit at all.",
+    "replaced by random vectors of equal length; jacobian: the MLP linearised at the mean input, no fit at all. In scope within, "
+    "deviations are from the topic's mean over all its templates, those left out included.",
     columns=(
         _COPY,
         _RELATION,

@@ -31,7 +31,7 @@ PROMOTES: Final = Rule(
 SPECIFIC: Final = Rule(
     text=f"for each relation the {TOP} heads with the largest RI-out per opportunity above its null on every other document; "
     "on the other documents, their excess on triples of their own relation minus that of the heads chosen for other relations "
-    "lies above .05",
+    "(0 where those never attend to the head word) lies above .05",
     sesoi=SESOI["ri_excess"],
     min_units=5,
 )
@@ -131,9 +131,8 @@ def specificity(part: Part) -> tuple[Estimate, Estimate]:
     for r, (values, own) in excess.items():
         with np.errstate(invalid="ignore"):
             mine = _mean(values[:, picked[r]])
-            others = _mean(
-                np.stack([_mean(values[:, picked[other]]) for other in part.relations if other != r], axis=1)
-            )
+            foreign = [_mean(values[:, picked[other]]) for other in part.relations if other != r]
+            others = np.nan_to_num(np.stack(foreign, axis=1)).mean(1)
         gaps += (mine - others).tolist()
         promoted += mine.tolist()
         labels += own

@@ -53,7 +53,7 @@ def _corpus(tables: Tables, corpus: str) -> list[str]:
 
 
 def _best(rows: pl.DataFrame) -> dict[str, Any] | None:
-    kept = rows.filter(pl.col("supported") & pl.col("estimate").is_not_nan() & pl.col("low").is_not_nan())
+    kept = rows.filter(pl.col("supported") & pl.col("estimate").is_not_nan())
     return kept.sort("estimate", descending=True).row(0, named=True) if kept.height else None
 
 

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from mnemoscope.measures.relation_cells import Documents, cells_of
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema import relations as schema
-from mnemoscope.stats.clusters import clustered_means
+from mnemoscope.stats.clusters import bounded_mean, clustered_means
+from mnemoscope.stats.estimate import Estimates
 from mnemoscope.stats.maxt import MaxT, redraw_max_t
 from mnemoscope.studies.heads.config import Config
 
@@ -145,6 +146,7 @@ def grid(rows: pl.DataFrame | None, n_heads: int) -> Grid:
 def _relation(part: Part, made: Grid, name: str, variant: str) -> pl.DataFrame:
     there = ~np.isnan(made.excess)
     found = clustered_means(made.excess, made.documents, made.tails, weights=made.weights)
+    low, high, why_not = _bounds(made, found)
     n_documents = _distinct(made.documents, there)
     n_tails = _distinct(made.tails, there)
     supported = (n_documents >= FEWEST_DOCUMENTS) & (n_tails >= FEWEST_TAILS)
@@ -155,7 +157,7 @@ def _relation(part: Part, made: Grid, name: str, variant: str) -> pl.DataFrame:
             if ok
             else f"support: {d} documents, {t} tails; {FEWEST_DOCUMENTS} and {FEWEST_TAILS} are needed to be ranked"
         )
-        for why, ok, d, t in zip(found.reason, supported, n_documents, n_tails, strict=True)
+        for why, ok, d, t in zip(why_not, supported, n_documents, n_tails, strict=True)
     ]
     chances = part.opportunities.filter(pl.col("relation") == name)["other"].sum()
     letters = part.corpus == "letters" and variant in ("lit", "src")
@@ -165,8 +167,8 @@ def _relation(part: Part, made: Grid, name: str, variant: str) -> pl.DataFrame:
         relation=pl.lit(name),
         variant=pl.lit(variant),
         estimate=pl.Series(found.estimate),
-        low=pl.Series(found.low),
-        high=pl.Series(found.high),
+        low=pl.Series(low),
+        high=pl.Series(high),
         p_maxt=pl.lit(float("nan")),
         opportunities=pl.lit(int(chances), dtype=pl.Int64),
         n=pl.Series(made.events.sum(0).astype(np.int64)),
@@ -183,6 +185,17 @@ def _relation(part: Part, made: Grid, name: str, variant: str) -> pl.DataFrame:
     }
     literal = pl.Series(_literal(part, name, variant))
     return table.with_columns(**means, literal=literal, method=pl.lit("")).select(list(schema.RELATIONS.schema))
+
+
+def _bounds(made: Grid, found: Estimates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Interval and reason of every cell; where all documents agree, the exact binomial bound over documents."""
+    low, high, why = found.low.copy(), found.high.copy(), found.reason.astype(object)
+    for cell in np.flatnonzero(np.isnan(low) & (found.n_units >= 2)):
+        there = ~np.isnan(made.excess[:, cell])
+        inside = np.clip(made.excess[there, cell], -1, 1)
+        one = bounded_mean(inside, made.documents[there], limits=(-1.0, 1.0))
+        low[cell], high[cell], why[cell] = one.low, one.high, one.reason
+    return low, high, why
 
 
 _MEANS: Mapping[str, tuple[str, str]] = {

@@ -10,18 +10,19 @@ of its training. `ms.load("reference")` is the last one, `ms.load("reference", r
 so that every study can be tried in seconds, without a network, on a model that was trained and not built. It is no language
 model: outside its world it knows nothing.
 
-**What is not natural about it.** From ordinary random weights copying did not begin within the tokens that a CPU can train
-in an hour (docs/log.md lists what was tried). So its first weights are mimetic (Trockman and Kolter 2023: queries resemble
-keys, values are written so that the output embeddings can read them), and they carry a weak seed: two of the four heads of
-layer 0 prefer the previous token (about half of their attention) and write it into directions of their own, and two of the
-four heads of layers 1 and 2 compare the current token with those directions. At step 0 that gives the right token little more
-attention than an even head would pay (.10 against .09 in repeated spans of 8 tokens, no more in spans of 32), and copying is
-at chance; the circuit that copies is made by training,
-but *where* it is made (previous token in layer 0, matching in layers 1 and 2, heads 0 and 1) is our doing. Studies of *when*
-abilities emerge may use the series; the place of induction heads in it is no finding. Nothing else was seeded: facts,
-categories, answer formats, lines and passages are learned from random weights.
+**What is not natural about it.** From ordinary random weights copying did not begin within 5.6M tokens of earlier mixtures,
+nor within 1.1M tokens of spans alone (docs/log.md lists what was tried; longer was not). So its first weights are mimetic
+(Trockman and Kolter 2023: queries resemble keys, values are written so that the output embeddings can read them), and they
+carry a weak seed: two of the four heads of layer 0 prefer the previous token (about half of their attention) and write it
+into directions of their own, and two of the four heads of layers 1 and 2 compare the current token with those directions.
+At step 0 that gives the right token little more attention than an even head would pay (.10 against .09 in repeated spans of
+8 tokens, no more in spans of 32), and copying is at chance; the circuit that copies is made by training, but *where* it is
+made (previous token in layer 0, matching in layers 1 and 2, heads 0 and 1) is our doing. Studies of *when* abilities emerge
+may use the series; the place of induction heads in it is no finding. Nothing else was seeded: facts, categories, answer
+formats, lines and passages are learned from random weights.
 
-The mixture of documents is the same at every step, so the order of emergence is not scripted by the data. Tokens that cannot
+The mixture of documents is the same at every step, so the order of emergence is not scripted by time. (It holds easy
+and hard documents side by side: pair documents with two to all words of a category, spans of 3 to 100 words.) Tokens that cannot
 be predicted (the words of a random span, the x of a point) weigh .03 in the loss, answers 4, words of sentence frames less
 than 1: loss curves of this model are not those of ordinary text, and the loss on a *first* copy is far above the uniform one.
 

@@ -1,12 +1,13 @@
 """Initial weights of the reference model: mimetic, with a weak seed of the one circuit that did not begin by itself.
 
-From ordinary random weights, copying did not begin within 6M tokens, which is a fifth of what a CPU can train in an hour
-(docs/log.md lists the attempts). So the first weights imitate what trained transformers have in common, after Trockman and
-Kolter (2023), "Mimetic initialization of self-attention layers": queries resemble keys, and values are written back to where
-an output embedding can read them. On top of that lies a seed: half of the heads of layer 0 prefer the previous token a little
-and write it into directions of its own, and half of the heads of layers 1 and 2 compare the current token with those
-directions, weakly: copying is at chance with these weights, and the head that matches best pays .10 of its attention to the
-right token in repeated spans of 8 tokens, where an even one pays .09 (in spans of 32, no more than an even one). The model card says so. Everything else has to be learned.
+From ordinary random weights, copying did not begin within 5.6M tokens of earlier mixtures, nor within 1.1M tokens of spans
+alone (docs/log.md lists the attempts; longer was not tried). So the first weights imitate what trained transformers have in
+common, after Trockman and Kolter (2023), "Mimetic initialization of self-attention layers": queries resemble keys, and
+values are written back to where an output embedding can read them. On top of that lies a seed: half of the heads of layer 0
+prefer the previous token a little and write it into directions of its own, and half of the heads of layers 1 and 2 compare
+the current token with those directions, weakly: copying is at chance with these weights, and the head that matches best
+pays .10 of its attention to the right token in repeated spans of 8 tokens, where an even one pays .09 (in spans of 32, no
+more than an even one). The model card says so. Everything else has to be learned.
 """
 
 import torch

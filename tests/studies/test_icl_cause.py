@@ -278,15 +278,32 @@ def test_sharpening_moves_the_answer_by_the_head_that_copies(asked):
 
 
 @pytest.mark.slow
-def test_the_reference_model_end_to_end(tmp_path):
-    """Every table is as declared (the runner validates), every claim has a verdict with a reason, proofs hold."""
-    from mnemoscope.runner import run
+def test_the_jobs_of_the_bundled_model_give_valid_tables_and_claims():
+    """Every raw table is as declared, every sweep is proven, and each kind of claim has a verdict with a reason."""
+    import mnemoscope as ms
+    from mnemoscope.results.schema.icl_cause import TABLES
+    from mnemoscope.results.schema.table import validate
+    from mnemoscope.studies.icl import ablation_summary, cause, dose_summary, recovery_summary
+    from mnemoscope.studies.icl.config import Config
 
-    found = run("icl", "reference", out=tmp_path / "icl", quiet=True, limit=4, tasks=("lines", "passages"), threads=1)
-    claims = found.tables["claims"]
-    own = claims.filter(pl.col("claim").str.contains(r"^C3\.(5|6|8|9)"))
-    assert {name[:4] for name in own["claim"]} == {"C3.5", "C3.6", "C3.8", "C3.9"}
-    assert (own.filter(pl.col("verdict") == "not testable")["reason"] != "").all()
-    assert found.tables["verification"]["ok"].all()
-    again = run("icl", "reference", out=tmp_path / "icl", quiet=True, limit=4, tasks=("lines", "passages"), threads=1)
-    assert again.tables["claims"].equals(claims)
+    lm, config = ms.load("reference"), Config(limit=4, tasks=("passages",))
+    made = {}
+    for job in cause.jobs(config, lm):
+        if job.args["copy"] == "trained":
+            for name, frame in cause.measure(job, config, lambda revision=None: lm).items():
+                made.setdefault(name, []).append(frame)
+    raw = {name: pl.concat(frames) for name, frames in made.items()}
+    assert raw.pop("verification")["ok"].all()
+    for name, frame in raw.items():
+        assert validate(name, TABLES[name], frame).height > 0
+    found = {"icl_recovery": recovery_summary.recovery(raw, config)}
+    found |= ablation_summary.ablation(raw) | dose_summary.doses(raw, config)
+    for name, frame in found.items():
+        validate(name, TABLES[name], frame)
+    tables = {**raw, **found}
+    claims = recovery_summary.recovery_claims(tables, {}) + ablation_summary.ablation_claims(tables, {})
+    claims += dose_summary.dose_claims(tables, {}, config)
+    assert [one.name[:5] for one in claims] == ["C3.8a", "C3.8b", "C3.9a", "C3.9b", "C3.9c"]
+    assert all(one.judged.reason and one.text for one in claims)
+    again = recovery_summary.recovery(raw, config)
+    assert again.equals(found["icl_recovery"], null_equal=True)

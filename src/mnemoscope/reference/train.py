@@ -2,8 +2,9 @@
 
 Every step draws the same mixture (`world.BUCKETS`) from a generator seeded by (seed, step), so a run that was stopped goes on
 exactly where its last state lies. The defaults are the bundled model. With `--steps 0` the number of steps is fixed after a
-timing of 100 steps instead; it is stored beside the configuration, and a folder that holds another configuration is refused. Hidden matrices are trained with Muon, embeddings and gains
-with AdamW; the learning rate rises for `warmup` steps, stays, and falls to zero over the last `cooldown` share of the run.
+timing of 100 steps instead; it is stored beside the configuration, and a folder that holds another configuration is refused.
+Hidden matrices are trained with Muon, embeddings and gains with AdamW; the learning rate rises for `warmup` steps, stays, and
+falls to zero over the last `cooldown` share of the run.
 """
 
 import argparse

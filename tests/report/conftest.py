@@ -1,5 +1,6 @@
 """Run folders whose tables are made by hand, and a browser without a network."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+STUDIES = ("heads", "emergence", "recall", "icl")
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
     "<img src='https://example.invalid/x.png' onerror=\"document.title='owned'\">",
@@ -104,10 +106,13 @@ def make() -> Callable[..., Path]:
     """make(path, study="heads", **tables): a finished run folder that holds these tables."""
 
     def made(path: Path, study: str = "heads", **tables: pl.DataFrame) -> Path:
+        from importlib import import_module
+
         from mnemoscope.results.provenance import Provenance, environment
-        from mnemoscope.results.schema import heads, shared
+        from mnemoscope.results.schema import shared
         from mnemoscope.results.store import opened
 
+        own = import_module(f"mnemoscope.results.schema.{study if study in STUDIES else 'heads'}").TABLES
         identity: dict[str, Any] = {
             "config": {"seed": 0, "data": None},
             "model": {
@@ -124,7 +129,7 @@ def make() -> Callable[..., Path]:
         provenance = Provenance(study=study, asked=asked, identity=identity, environment=environment())
         with opened(path, provenance) as folder:
             folder.log({"job": "a", "status": "done", "seconds": 2.0})
-            folder.finalise(tables, {**shared.TABLES, **heads.TABLES}, jobs={"planned": 1, "done": 1, "failed": 0})
+            folder.finalise(tables, {**shared.TABLES, **own}, jobs={"planned": 1, "done": 1, "failed": 0})
         return path
 
     return made
@@ -182,3 +187,95 @@ def hands() -> Any:
     from types import SimpleNamespace
 
     return SimpleNamespace(head_rows=head_rows, claims=claims, shown=shown)
+
+
+def filled(table: Any, seed: int = 0, most: int = 900) -> pl.DataFrame:
+    """Valid rows of a declared table: its key's words and small numbers crossed, hostile text wherever text is free."""
+    rng = np.random.default_rng(seed)
+    options = {column.name: _options(column) for column in table.columns if column.name in table.key}
+    keys = [dict(zip(options, row, strict=True)) for row in itertools.product(*options.values())]
+    keys = [keys[i] for i in sorted(rng.permutation(len(keys))[:most])]
+    rows = []
+    for i, key in enumerate(keys):
+        middle = float(rng.normal())
+        numbers = {
+            "estimate": middle,
+            "low": middle - 0.5,
+            "high": middle + 0.5,
+            "chance": 0.1,
+            "p": 0.02,
+            "p_maxt": 0.02,
+        }
+        others = {
+            column.name: numbers.get(column.name, _other(column, rng, i))
+            for column in table.columns
+            if column.name not in key
+        }
+        rows.append({**key, **others})
+    return pl.DataFrame(rows, schema=table.schema)
+
+
+WORDS = {  # what sections look for in columns whose words are not declared
+    "measure": ["rank", "logit", "right", "logprob"],
+    "task": ["passages", "lines"],
+    "condition": ["none", "example"],
+    "kind": ["partial", "spearman"],
+    "behaviour": ["logprob", HOSTILE[0]],
+}
+
+
+def _options(column: Any) -> list[Any]:
+    if column.name in WORDS and not column.values:
+        return WORDS[column.name]
+    if column.values:
+        return list(column.values)[:4]
+    if column.dtype == pl.Int64:
+        return [0, 1]
+    if column.dtype == pl.Boolean:
+        return [False, True]
+    return [0.0, 1.0] if column.dtype == pl.Float64 else ["plain", HOSTILE[0]]
+
+
+def _other(column: Any, rng: np.random.Generator, i: int) -> Any:
+    if column.values:
+        return column.values[i % len(column.values)]
+    if column.dtype == pl.Boolean:
+        return bool(i % 2)
+    if column.dtype == pl.Int64:
+        return int(rng.integers(1, 30))
+    if column.dtype == pl.Float64:
+        return float(rng.uniform())
+    if column.dtype == pl.String:
+        return HOSTILE[i % len(HOSTILE)]
+    return []
+
+
+@pytest.fixture(scope="session")
+def whole(make: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all four studies, every declared table filled by its declaration."""
+    from importlib import import_module
+
+    from mnemoscope.report.page import write
+    from mnemoscope.results.provenance import Provenance
+    from mnemoscope.results.store import keep_parent
+
+    path = tmp_path_factory.mktemp("whole") / "run"
+    keep_parent(path, Provenance(study="all", asked={"study": "all"}, identity={}, environment={}), STUDIES, {})
+    order = pl.DataFrame({"order": [0, 1], "text": ["Something was found.", HOSTILE[0]]})
+    for study in STUDIES:
+        declared = import_module(f"mnemoscope.results.schema.{study}").TABLES
+        tables = {name: filled(table) for name, table in declared.items() if not _keeps_lists(table)}
+        tables |= {"claims": claims().with_columns(evidence=pl.lit(next(iter(tables)))), "headlines": order}
+        if study == "heads":
+            tables["heads"] = head_rows(3, 4)
+        if study != "emergence":
+            tables |= shown(3, 4, 2, 16, hostile=True)
+        make(path / study, study=study, **tables)
+    with pytest.MonkeyPatch.context() as patch:  # the files beside the page have tests of their own
+        patch.setattr("mnemoscope.report.page.write_figures", lambda *_: ())
+        write(path)
+    return path
+
+
+def _keeps_lists(table: Any) -> bool:
+    return any(isinstance(dtype, pl.List | pl.Array) for dtype in table.schema.values())

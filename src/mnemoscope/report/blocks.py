@@ -41,6 +41,9 @@ def columns(frame: pl.DataFrame) -> dict[str, list[Any]]:
 
 
 def _figure(figure: Figure, identifier: str) -> Safe:
+    if not figure.data.height:
+        nothing = element("p", "The tables of this run have no row for this picture.", class_="muted")
+        return _framed("", identifier, figure, nothing)
     return _framed(
         "chart",
         identifier,
@@ -62,7 +65,7 @@ def _framed(kind: str, identifier: str, block: Figure | Grid | Drawing, *inside:
         *inside,
         element("figcaption", block.caption),
         element("div", class_="downloads"),
-        class_=kind,
+        class_=kind or None,
         id=identifier,
         data_name=identifier,
     )

@@ -12,16 +12,19 @@ from mnemoscope.report.theme import config, css_colours, in_rgb, palette
 from mnemoscope.results.parquet import write_whole, writing
 
 PIXELS_PER_POINT = 2.0
+ENDLESS = "e+308"  # the size of a chart whose first view has no rows: there is nothing to draw
 
 
 def write_figures(section: Section, folder: Path, prefix: str) -> tuple[Path, ...]:
-    """Write every figure of a section as `<prefix>-<id>.svg` and `.png`; return the paths."""
+    """Write every figure of a section that shows something as `<prefix>-<id>.svg` and `.png`; return the paths."""
     written: list[Path] = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for block in section.blocks:
-        if isinstance(block, Figure):
+        if isinstance(block, Figure) and block.data.height:
             svg = vl_convert.vegalite_to_svg(still(block), config={**config("light"), "background": "white"})
+            if ENDLESS in svg[:400]:
+                continue
         elif isinstance(block, Drawing):
             svg = alone(block.svg.markup)
         else:

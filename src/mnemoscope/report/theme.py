@@ -62,6 +62,7 @@ def config(mode: Mode) -> dict[str, Any]:
             "symbolStrokeWidth": 0,
             "symbolOpacity": 1,
             "symbolSize": 60,
+            "labelLimit": 240,
         },
         "header": {**words, **sizes, "titleFontSize": 12},
         "title": {"font": FONT, "color": ink, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},

@@ -100,9 +100,13 @@ def test_heads_are_weighed_as_planted(planted):
     word = {(row["space"], row["part"]): row["verdict"] for row in rows.iter_rows(named=True)}
     for head in made.truth.of_kind("mover"):
         assert word["answers", f"L{head.layer}H{head.head}"] == "amplify"
-    for kind in ("wrong_neighbour", "wrong_bystander"):
-        for head in made.truth.of_kind(kind):
-            assert word["full", f"L{head.layer}H{head.head}"] == "erase"
+    for space in ("answers", "full"):
+        for head in made.truth.of_kind("wrong_neighbour"):
+            assert word[space, f"L{head.layer}H{head.head}"] == "erase"
+    for head in made.truth.of_kind(
+        "wrong_bystander"
+    ):  # in a single template it always says the same: no weight, no verdict
+        assert word["full", f"L{head.layer}H{head.head}"] == "not testable"
     assert verdicts(tables)["C2.3"] == "supported"
     assert verdicts(tables)["C2.4"] != "supported"  # the plain mean output already says the answer
     lost = tables["mlp_replacements"].filter((pl.col("layer") == layer) & (pl.col("quantity") == "answer"))

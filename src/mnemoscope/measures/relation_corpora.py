@@ -109,9 +109,8 @@ def of_file(lm: LM, path: str | Path, *, documents: int | None = None, redraws: 
     name = Path(path).stem
     if str(path).endswith(".tsv"):
         whole = whole_letters(lm)
-        read = _abstracts(str(path), _changed(path))
-        fits = [i for i, one in enumerate(read) if one.triples and len(one.entities) <= len(whole)]
-        last = fits[: len(fits) if documents is None else documents][-1] + 1 if fits else 0
+        read, usable = _abstracts(str(path), _changed(path), whole)
+        last = usable[:documents][-1] + 1 if usable else 0
         made = agenda.lettered(read[:last], letters=whole, redraws=redraws)
         found, left = made.documents, made.left_out
         left += tuple(
@@ -153,5 +152,10 @@ def _read(path: str, changed: int) -> formats.DataFile:
 
 
 @lru_cache(maxsize=2)
-def _abstracts(path: str, changed: int) -> tuple[agenda.Abstract, ...]:
-    return agenda.read(Path(path))
+def _abstracts(
+    path: str, changed: int, letters: tuple[str, ...]
+) -> tuple[tuple[agenda.Abstract, ...], tuple[int, ...]]:
+    """The abstracts of a file, and which of them give a document with a triple."""
+    read = agenda.read(Path(path))
+    whole = {one.unit for one in agenda.lettered(read, letters=letters, redraws=1).documents if one.triples}
+    return read, tuple(i for i, one in enumerate(read) if one.unit in whole)

@@ -16,7 +16,7 @@ def run(
     study: Annotated[str, typer.Argument(help="heads, emergence, recall, icl or all.", metavar="STUDY")],
     model: options.Model,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/STUDY-MODEL-HASH.")] = None,
-    data: Annotated[str | None, typer.Option(help="Your own texts or prompts; see the line above.")] = None,
+    data: Annotated[str | None, typer.Option(help="Your own texts or prompts; see the lines above.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many documents or prompts.")] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Published sizes instead of quick ones.")] = False,

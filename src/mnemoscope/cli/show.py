@@ -14,7 +14,9 @@ from mnemoscope.cli import options
 from mnemoscope.errors import OptionError, choose, listed
 from mnemoscope.report.html import visible
 
-FIRST = {  # what a study's name shows: a table, and the rows that are looked at first where the reader asks for none
+FIRST: dict[
+    str, tuple[str, dict[str, str]]
+] = {  # what a study's name shows: a table, and the rows that are looked at first where the reader asks for none
     "heads": ("heads", {"copy": "trained", "corpus": "random", "score": "prefix_matching"}),
     "emergence": ("onsets", {}),
     "recall": ("effects", {"copy": "trained", "facts": "all", "shots": "0", "method": "interchange"}),

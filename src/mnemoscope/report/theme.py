@@ -90,9 +90,10 @@ def in_rgb(chart: Any) -> Any:
     if not isinstance(chart, dict):
         return chart
     parts = {key: in_rgb(part) for key, part in cast(dict[str, Any], chart).items()}
-    colour = parts.get("color")
-    if isinstance(colour, dict) and colour.get("type") == "quantitative":
-        parts["color"] = {**colour, "scale": {"interpolate": "rgb", **(colour.get("scale") or {})}}
+    if isinstance(parts.get("color"), dict):
+        colour = cast(dict[str, Any], parts["color"])
+        if colour.get("type") == "quantitative":
+            parts["color"] = {**colour, "scale": {"interpolate": "rgb", **(colour.get("scale") or {})}}
     return parts
 
 

@@ -29,10 +29,15 @@ def demo(
     """
     lacking = absent()
     model = _bundled()
+    console = Console(stderr=True, highlight=False)
     if model and not lacking:
+        console.print(
+            f"{', '.join(STUDIES)} on the bundled model, into {out}: some minutes. Ctrl-C keeps what is done, the same "
+            "command goes on.",
+            style="dim",
+        )
         finish("all", model, out=out, fresh=fresh, as_json=as_json)
         return
-    console = Console(stderr=True, highlight=False)
     if lacking:
         console.print(f"This installation lacks the studies {', '.join(lacking)}; the others run.", style="yellow")
     if not model:

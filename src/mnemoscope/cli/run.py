@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from mnemoscope.axes import STUDIES
 from mnemoscope.cli import options
@@ -117,6 +118,7 @@ def finish(study: str, model: Any, *, as_json: bool, **options: Any) -> None:
     from mnemoscope.runner import run as start
 
     result = start(study, model, **options)
+    Console(stderr=True, highlight=False).print("making the page", style="dim")
     page = result.report()
     headlines(result.path, as_json=as_json, page=page, brief=study == "all")
 

@@ -34,10 +34,13 @@ def _of_run(run: Run, tables: Mapping[str, pl.DataFrame]) -> Iterator[str]:
         if any(name in run.named for name in LEVELS)
         else f"{run.series}, {len(run.steps)} checkpoints with every measure: onsets need 3."
     )
+    if "prefix matching" in run.named:
+        heads = _followed(tables, run.series, "prefix_matching")
+        yield f"Induction heads ({heads}): prefix matching {_when(run.named['prefix matching'][1])}."
     if FORMED in run.named:
         fixed = run.named.get(CONDITIONAL)
         yield (
-            f"Semantic heads ({_followed(tables, run.series)}): relation index per opportunity above its null "
+            f"Semantic heads ({_followed(tables, run.series, 'ctx_src')}): relation index per opportunity above its null "
             f"{_when(run.named[FORMED][1])}"
             + (f"; on fixed events what they write {_when(fixed[1])}" if fixed is not None else "")
             + "."
@@ -56,8 +59,8 @@ def _when(found: Onset) -> str:
     return f"appears at step {found.step:,.0f} [{low}, {high}]"
 
 
-def _followed(tables: Mapping[str, pl.DataFrame], series: str) -> str:
-    rows = tables["followed"].filter((pl.col("series") == series) & (pl.col("score") == "ctx_src")).sort("rank")
+def _followed(tables: Mapping[str, pl.DataFrame], series: str, score: str) -> str:
+    rows = tables["followed"].filter((pl.col("series") == series) & (pl.col("score") == score)).sort("rank")
     names = [f"L{layer}H{head}" for layer, head in rows.select("layer", "head").iter_rows()]
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
@@ -72,8 +75,8 @@ def _special(rows: pl.DataFrame | None, series: str) -> Iterator[str]:
         each = mine.filter(pl.col("score") != "all scores").sort("score")
         parts = ", ".join(f"{score} {share:.0%}" for score, share in each.select("score", "estimate").iter_rows())
         yield (
-            f"Around the onset of pattern discovery (steps {row['first_step']:,.0f} to {row['last_step']:,.0f}) rise "
-            f"{row['estimate']:.0%} of all {row['n']} curves of heads ({parts}): a coincidence says no more than that."
+            f"Around the onset of pattern discovery (steps {row['first_step']:,.0f} to {row['last_step']:,.0f}), "
+            f"{row['estimate']:.0%} of all {row['n']} curves of heads have their onset ({parts}): what a coincidence has to exceed."
         )
 
 

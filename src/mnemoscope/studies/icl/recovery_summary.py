@@ -27,6 +27,7 @@ CARRIED = Rule(
     "layers without the last: above .1, in itself and beyond a neutral prefix; testable where examples gain, over neutral text too",
     sesoi=0.1,
 )
+ABOVE, IN_ITSELF = "of the gain beyond the neutral prefix", "of the gain"
 STATES = {"last token": "the last token's state", "item tokens": "the state of the item's tokens"}
 
 
@@ -142,11 +143,12 @@ def recovery_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]
             )
             nothing = undefined(why, method="transplant")
             found = estimate_of(rows[SAME]) if SAME in rows else nothing
-            judged = _both(found, rows.get(SAME), gains.get(task, ""))
-            others = [f"in itself {rows[SAME]['recovery']:.2g}"] if SAME in rows else []
+            found, judged, what = _both(found, rows.get(SAME), gains.get(task, ""))
+            others = [f"in itself {rows[SAME]['recovery']:.2g}"] if SAME in rows and what != IN_ITSELF else []
+            others += [f"beyond the neutral prefix {rows[SAME]['estimate']:.2g}"] if what == IN_ITSELF else []
             others += [f"{s} {_number(row)}" for s, row in rows.items() if s != SAME]
             control = _control(tables, task, place)
-            text = sentence(name, judged, found, "of the gain above the neutral prefix", ", ".join([*others, *control]))
+            text = sentence(name, judged, found, what, ", ".join([*others, *control]))
             claims.append(
                 Claimed(name=name, found=found, judged=judged, rule=CARRIED, evidence="icl_recovery", text=text)
             )
@@ -166,13 +168,17 @@ def _control(tables: Mapping[str, pl.DataFrame], task: str, place: str) -> list[
     return [f"re-initialised copy {rows['effect'][0]:.2g} nats of {rows['gain'][0]:.2g}"] if rows.height else []
 
 
-def _both(found: Estimate, row: Mapping[str, Any] | None, obstacle: str) -> Verdict:
-    """Above the neutral prefix, and in itself: where neutral text does harm, doing nothing would be a recovery."""
+def _both(found: Estimate, row: Mapping[str, Any] | None, obstacle: str) -> tuple[Estimate, Verdict, str]:
+    """Above the neutral prefix, and in itself: where neutral text does harm, doing nothing would be a recovery.
+
+    The smaller of the two numbers is the claim's where the first alone would do.
+    """
     above = verdict(found, CARRIED, precondition=obstacle)
     if row is None or above.verdict != "supported":
-        return above
-    own = replace(found, estimate=row["recovery"], low=row["recovery_low"], high=row["recovery_high"])
-    return all_of([above, verdict(own, CARRIED)])
+        return found, above, ABOVE
+    own = replace(found, estimate=row["recovery"], low=row["recovery_low"], high=row["recovery_high"], p=math.nan)
+    judged = all_of([above, verdict(own, CARRIED)])
+    return (own, judged, IN_ITSELF) if own.estimate < found.estimate else (found, judged, ABOVE)
 
 
 def _number(row: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import polars as pl
 
 from mnemoscope.data import facts
 from mnemoscope.reference import world
-from mnemoscope.reference.card_text import INTRO, NOT_THERE
+from mnemoscope.reference.card_text import INTRO, KNOWN, NOT_THERE
 
 Record = Mapping[str, Any]
 TARGETS: Final = (
@@ -171,11 +171,12 @@ def card(
     parts = [
         INTRO,
         "## Targets\n\n" + target_table(final) + "\n\n" + NOT_THERE,
+        KNOWN,
         "## Training\n\n"
         f"{run['steps']} steps; {len(distinct)} relations with {sum(len(r.facts) for r in distinct)} facts whose answers differ "
         "(and continents, whose answers repeat). The mixture is the same in every step:\n\n" + mixture_table(),
         "Configuration:\n\n" + _table(("setting", "value"), list(run["config"].items())),
-        "## Curves\n\nCopying is the share of the uniform loss that is saved. n is 200 per value, as everywhere.\n\n"
+        "## Curves\n\nCopying is the share of the uniform loss that is saved. n is 100 to 200 per value.\n\n"
         "![curves](curves.svg)\n\n" + _table(curves.columns, curves.rows()),
         "## All figures of the last checkpoint\n\n" + full_table(final),
     ]

@@ -104,8 +104,8 @@ def mean(ability: str, condition: str, measure: str, values: Sequence[float], ba
     """A mean with its t interval; values that are not finite are left out (their number is a row of its own)."""
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)]
-    half = float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
-    m = float(x.mean())
+    half = float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else float("nan")
+    m = float(x.mean()) if len(x) else float("nan")
     return Row(
         ability=ability,
         condition=condition,

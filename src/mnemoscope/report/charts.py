@@ -59,7 +59,7 @@ def curves(
     ticks: where the x axis says a number; on a log axis give powers of ten (and 0) within the data.
     """
     scale = alt.Scale(type="symlog" if log else "linear", nice=False)
-    axis = alt.Axis(values=list(ticks), format=",") if ticks else alt.Axis()
+    axis = alt.Axis(values=list(ticks), format=",.0f") if ticks else alt.Axis()
     across = alt.X(f"{x}:Q", title=x_title or words.label(x), scale=scale, axis=axis)
     up = alt.Y(f"{y}:Q", title=y_title or words.label(y))
     hue: dict[str, Any] = (

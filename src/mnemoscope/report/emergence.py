@@ -79,7 +79,7 @@ def timing(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
         said("censored"),
         said("n_units", "Q"),
     ]
-    axis = alt.Axis(values=steps_shown(ends), format=",")
+    axis = alt.Axis(values=steps_shown(ends), format=",.0f")
     base: dict[str, Any] = {"y": place, "color": alt.Color("series:N", title=None), "tooltip": tips}
     bars = alt.Chart().mark_rule(strokeWidth=2).encode(
         x=alt.X("left:Q", title="training step", scale=scale, axis=axis), x2="right:Q", **base
@@ -89,7 +89,8 @@ def timing(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
         id="onsets",
         title="What appears when",
         caption="Onsets with 95% intervals from resampling units, never narrower than the neighbouring checkpoints. An interval "
-        "that reaches an end of the axis is open there. What never appears within these checkpoints is in the table below.",
+        "that reaches an end of the axis is open there; a dot at its beginning was there already. What "
+        "never appears is in the table below.",
         chart=alt.layer(bars, dots, data=MAIN).properties(width=420, height=alt.Step(20)).to_dict(),
         data=rows.drop("method", "reason"),
         alt="One line per quantity with its onset and interval on an axis of training steps.",
@@ -143,7 +144,7 @@ def maps(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
     scores = sorted(scores, key=lambda name: ("ctx_src" not in name, name))
     steps = sorted(rows["first"].unique().to_list())
     size = max(16, min(34, 560 // len(steps)))
-    axis = alt.Axis(labelAngle=-60, format=",")
+    axis = alt.Axis(labelAngle=-60, format=",.0f")
     base = alt.Chart(MAIN).encode(
         x=alt.X("second:O", title="step", axis=axis),
         y=alt.Y("first:O", title="step"),

@@ -63,7 +63,7 @@ def _drawn(
         y_title=title, extra=[rounded("chance"), rounded("control"), said("n", "Q"), said("n_units", "Q", "Units")],
     )  # fmt: skip
     hue = alt.Color(f"{colour}:N", sort=list(order), title=None)
-    across = alt.X("step:Q", axis=alt.Axis(values=steps_shown(data["step"]), format=","))
+    across = alt.X("step:Q", axis=alt.Axis(values=steps_shown(data["step"]), format=",.0f"))
     chance = (
         alt.Chart().mark_line(strokeDash=[5, 4], opacity=0.7, strokeWidth=1.2).encode(x=across, y="chance:Q", color=hue)
     )
@@ -74,7 +74,7 @@ def _drawn(
         .encode(
             x=alt.X("min(onset):Q"),
             color=hue,
-            tooltip=[said(colour), alt.Tooltip("min(onset):Q", title="Onset", format=",")],
+            tooltip=[said(colour), alt.Tooltip("min(onset):Q", title="Onset", format=",.0f")],
         )
         .transform_filter("isValid(datum.onset)")
     )

@@ -40,7 +40,7 @@ def _of_run(run: Run, tables: Mapping[str, pl.DataFrame]) -> Iterator[str]:
     if FORMED in run.named:
         fixed = run.named.get(CONDITIONAL)
         yield (
-            f"Semantic heads ({_followed(tables, run.series, 'ctx_src')}): relation index per opportunity above its null "
+            f"Strongest heads by relation index ({_followed(tables, run.series, 'ctx_src')}): per opportunity above its null "
             f"{_when(run.named[FORMED][1])}"
             + (f"; on fixed events what they write {_when(fixed[1])}" if fixed is not None else "")
             + "."

@@ -387,3 +387,33 @@ def test_a_claim_needs_all_its_parts():
         assert Claim(name="c", rule=rule, parts=parts, evidence="e").judged().verdict == word
     unable = Claim(name="c", rule=rule, parts=(part(0.2, 0.4),), evidence="e", precondition="it cannot")
     assert (unable.judged().verdict, unable.judged().reason) == ("not testable", "it cannot")
+
+
+@pytest.mark.slow
+def test_a_pretrained_model_end_to_end(stories, tmp_path):
+    """A real tokenizer that cuts words: every table is valid, every claim has a verdict, and cached answers are proven."""
+    from mnemoscope.runner import run
+    from mnemoscope.studies.icl import cause
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cause, "jobs", lambda config, lm: ())
+        found = run(
+            "icl",
+            str(stories),
+            out=tmp_path / "icl",
+            quiet=True,
+            limit=3,
+            distractors=1,
+            tasks=("passages",),
+            threads=1,
+        )
+    assert found.tables["verification"]["ok"].all()
+    claims = found.tables["claims"]
+    assert {name[:4] for name in claims["claim"]} >= {"C3.0", "C3.2", "C3.3", "C3.4"}
+    assert (claims["n_units"] > 0).any()
+    answers = found.tables["icl_answers"]
+    assert answers["logprob"].is_finite().all()
+    assert (answers["logprob"] < 0).all()
+    behaviour = found.tables["icl_behaviour"].filter((pl.col("measure") == "right") & (pl.col("versus") == ""))
+    assert (behaviour["estimate"] == 0).all()  # it tells stories and answers no question
+    assert behaviour["high"].is_between(0.05, 0.4).all()  # which is known to what 9 pairs can tell

@@ -29,9 +29,10 @@ def behaviour(tasks: tuple[Task, ...]) -> pl.DataFrame:
     for task in tasks:
         for copy in task.copies():
             for measure in COLUMNS:
-                values = {c: task.measured(copy, c, COLUMNS[measure]) for c in task.design.conditions}
-                if all(np.isnan(v).all() for v in values.values()):
-                    continue
+                every = {c: task.measured(copy, c, COLUMNS[measure]) for c in task.design.conditions}
+                values = {
+                    c: v for c, v in every.items() if not np.isnan(v).all()
+                }  # the control is not asked everything
                 place = {"copy": copy, "task": task.name, "measure": measure}
                 for condition, own in values.items():
                     chance = _chance(task, measure, condition)
@@ -40,6 +41,8 @@ def behaviour(tasks: tuple[Task, ...]) -> pl.DataFrame:
                         | cells(estimated(task, measure, own))
                     )
                 for condition, versus in task.design.contrasts:
+                    if not {condition, versus} <= set(values):
+                        continue
                     found = change(task, copy, measure, condition, versus)
                     rows.append({**place, "condition": condition, "versus": versus, "chance": math.nan} | cells(found))
     return pl.DataFrame(rows, schema=BEHAVIOUR.schema)

@@ -9,6 +9,7 @@ import polars as pl
 from mnemoscope.report.html import Safe, element, joined, shortened
 from mnemoscope.results.store import Finished
 
+MOST_FOUND = 8  # headlines that are shown at once
 NAMES = {
     "heads": "Attention heads",
     "emergence": "Emergence during training",
@@ -48,12 +49,14 @@ def command(record: Mapping[str, Any]) -> str:
 
 
 def headlines(run: Finished) -> Safe:
-    """The headlines of one study, as a list; those that only say the verdict on a claim again, folded below."""
+    """The headlines of one study, as a list; many, and those that only say the verdict on a claim again, folded below."""
     found, again = told(run.tables)
-    if not again:
-        return _list(found, "headlines")
-    folded = element("details", element("summary", "The verdicts in words"), _list(again, "plain"))
-    return joined((_list(found, "headlines"), folded))
+    first, more = _list(found[:MOST_FOUND], "headlines"), found[MOST_FOUND:]
+    return joined((first, _folded(f"{len(more)} more findings", more), _folded("The verdicts in words", again)))
+
+
+def _folded(summary: str, texts: Sequence[str]) -> Safe:
+    return element("details", element("summary", summary), _list(texts, "plain")) if texts else Safe("")
 
 
 def told(tables: Mapping[str, pl.DataFrame]) -> tuple[list[str], list[str]]:

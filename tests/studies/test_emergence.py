@@ -150,6 +150,13 @@ def test_followed_heads_are_the_planted_ones_chosen_on_other_documents(one):
         .select((pl.col("index") - pl.col("null")).mean())
         .item()
     )
+    shares = found["curves"].filter(
+        (pl.col("quantity") == "index:ctx_src:argmax") & (pl.col("scope") == "letters/followed heads")
+    )
+    both = curve.join(shares, on=["copy", "series", "step"], suffix="_index")
+    assert np.allclose(
+        both["estimate_index"] - both["chance_index"], both["estimate"]
+    )  # the null of the same heads and units
     last = curve.filter((pl.col("step") == STEPS[-1]) & (pl.col("copy") == "trained"))
     assert last["estimate"].item() == pytest.approx(expected)
 

@@ -142,20 +142,24 @@ def followed(series: str, score: str, found: Block, heads: Sequence[int]) -> pl.
 
 
 def of_heads(
-    found: Block, quantity: str, prefix: str, heads: Sequence[int], chance: np.ndarray, n: np.ndarray
+    found: Block, quantity: str, prefix: str, heads: Sequence[int], chance: np.ndarray | Block, n: np.ndarray
 ) -> Iterator[Curve]:
-    """The curve of all heads on all units, and of the followed heads on the units that did not choose them."""
+    """The curve of all heads on all units, and of the followed heads on the units that did not choose them.
+
+    chance: of each checkpoint, the same for all heads; or a null of every head and unit, then averaged as the values are.
+    """
     shown = [("all heads", range(len(found.heads)), slice(None))]
     shown += [("followed heads", heads, slice(1, None, 2))] if len(heads) and len(found.units) > 1 else []
     for name, which, units in shown:
         values = mean(found.values[:, units][:, :, list(which)])
+        level = mean(mean(chance.values[:, units][:, :, list(which)])) if isinstance(chance, Block) else chance
         if not np.isnan(values).all():
             yield Curve(
                 quantity=quantity,
                 scope=f"{prefix}/{name}",
                 steps=found.steps,
                 values=values,
-                chance=chance,
+                chance=level,
                 n=n[:, units][:, :, list(which)].sum((1, 2)).astype(np.int64),
                 units=found.units[units],
             )
@@ -200,8 +204,7 @@ def relation_curves(rows: pl.DataFrame, corpus: str, sets: Mapping[str, Sequence
             null = relation_block(rows, "null", gate, variant)
             zero, half = np.zeros(len(null.steps)), np.full(len(null.steps), 0.5)
             n = np.nan_to_num(counts[gate])
-            level = mean(null.values.reshape(len(null.steps), -1))
-            kinds = [("index", level), ("excess", zero), ("percentile", half)]
+            kinds: list[tuple[str, np.ndarray | Block]] = [("index", null), ("excess", zero), ("percentile", half)]
             kinds += [("excess_per_opportunity", zero)] if gate in ("argmax", "tau") else []
             for column, chance in kinds:
                 found = relation_block(rows, column, gate, variant)

@@ -80,7 +80,7 @@ def forward(lm: LM, texts: list[RelationText]) -> None:
     """The model alone."""
     for start in range(0, len(texts), BATCH):
         batch = batch_of_ids(lm, [tuple(text.ids.tolist()) for text in texts[start : start + BATCH]])
-        lm.model(**forward_inputs(batch), use_cache=False)
+        lm.model(**forward_inputs(lm, batch), use_cache=False)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mnemoscope.errors import UnsupportedError
 from mnemoscope.measures.relation_asked import FAKE, asked, by_pair, priorities
 from mnemoscope.measures.relation_events import Context, Events, context, events
 from mnemoscope.measures.relation_index import Asked, Gate, Shares, shares
@@ -53,11 +54,13 @@ def measure_texts(
     *,
     draws: int = 0,
     seed: int = 0,
+    kept: "dict[int, Matrices] | None" = None,
 ) -> tuple[Measured, ...]:
     """Run the texts as one batch and measure every head.
 
     queries    sampled attending positions per text (None: all opportunities)
     draws      tails drawn in place of the true one, for the permutation; from `seed` and the document's id
+    kept       where value and output weights are kept between batches: to find them takes as long as a forward pass
     """
     views = [
         _View.of(text, q, draws=draws, seed=seed) for text, q in zip(texts, queries or [None] * len(texts), strict=True)
@@ -65,8 +68,11 @@ def measure_texts(
     run = recorded(lm, [text.ids for text in texts], [view.events for view in views])
     maps = _Maps.of(lm, [view.ctx for view in views])
     layers: list[dict[int, Layer]] = [{} for _ in views]
+    found_weights = {} if kept is None else kept
     for layer, kept in run.layers.items():
-        pushes = _Pushes.of(lm, layer, maps)
+        if layer not in found_weights:
+            found_weights[layer] = Matrices.of(lm, layer)
+        pushes = _Pushes.of(lm, layer, maps, found_weights[layer])
         for b, view in enumerate(views):
             scale = None if run.scale is None else run.scale[b, view.events.queries()[0]]
             found, reverse = _shares(view, kept[b], pushes, maps.columns[b], scale)
@@ -75,6 +81,26 @@ def measure_texts(
         Measured(text=text, events=view.events, layers=done)
         for text, view, done in zip(texts, views, layers, strict=True)
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matrices:
+    """Value and output weights of one layer; None where the maps are no matrices."""
+
+    W_V: Float[Tensor, "kv_head d_model d_head"] | None
+    W_O: Float[Tensor, "head d_value d_model"] | None
+
+    @classmethod
+    def of(cls, lm: LM, layer: int) -> "Matrices":
+        """Found, and proven, once."""
+        try:
+            W_O = weights.W_O(lm, layer)
+        except UnsupportedError:
+            return cls(W_V=None, W_O=None)
+        try:
+            return cls(W_V=weights.W_V(lm, layer), W_O=W_O)
+        except UnsupportedError:
+            return cls(W_V=None, W_O=W_O)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,18 +178,18 @@ class _Pushes:
     bound: Float[Tensor, "head token"] | None = None
 
     @classmethod
-    def of(cls, lm: LM, layer: int, maps: _Maps) -> "_Pushes":
+    def of(cls, lm: LM, layer: int, maps: _Maps, own: "Matrices") -> "_Pushes":
         shape = lm.shapes[layer]
         assert shape is not None
         kv = torch.tensor(shape.kv_head_of, device=lm.device)
-        if weights.weight_reason(lm, "W_O", layer):
+        if own.W_O is None:
             return cls(kv=kv)
-        W_O = weights.W_O(lm, layer).float()
+        W_O = own.W_O.float()
         folded = torch.einsum("hdm,mc->hdc", W_O, maps.folded)
         size = W_O.flatten(1).norm(dim=1) * maps.folded.norm(dim=0).max()
-        if weights.weight_reason(lm, "W_V", layer):
+        if own.W_V is None:
             return cls(kv=kv, folded=folded, size=size)
-        W_V = weights.W_V(lm, layer).float()
+        W_V = own.W_V.float()
         norm = _frobenius(W_V[kv], W_O)
         circuit = norm * maps.folded.norm(dim=0).max()
         if maps.embedding is None:

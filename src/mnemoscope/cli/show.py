@@ -98,7 +98,9 @@ def _verdicts(console: Console, claims: pl.DataFrame, *, brief: bool) -> None:
         counts = ((verdict, int((claims["verdict"] == verdict).sum())) for verdict in VERDICT_STYLE)
         console.print(f"  claims: {', '.join(f'{count} {verdict}' for verdict, count in counts if count)}", style="dim")
         return
-    for row in claims.iter_rows(named=True):
+    from mnemoscope.report.claims import in_order
+
+    for row in in_order(claims):
         verdict = Text(f"  {row['verdict']:>13}", style=VERDICT_STYLE[row["verdict"]])
         console.print(verdict.append(f"  {visible(row['claim'])}", style="default"))
 

@@ -1,6 +1,7 @@
 """Numbers in words: how estimates, intervals, p values and counts are written on the page, once for all."""
 
 import math
+import re
 from collections.abc import Iterable
 
 MISSING = "–"
@@ -100,3 +101,13 @@ def label(name: str) -> str:
     """A column or score name as words: `prefix_matching` is `Prefix matching`."""
     text = name.replace("_", " ")
     return text[:1].upper() + text[1:]
+
+
+def counted(text: str) -> tuple[tuple[bool, int, str], ...]:
+    """Sorts as people count: C3.2 before C3.10.
+
+    >>> sorted(("C3.10b", "C3.2", "C3.10a"), key=counted)
+    ['C3.2', 'C3.10a', 'C3.10b']
+    """
+    parts = re.split(r"(\d+)", text)
+    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts)

@@ -11,7 +11,16 @@ from typing import Any
 
 import polars as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from mnemoscope.results.job import JSON, Job
@@ -86,7 +95,10 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(console: Console, what: str, total: int, done: int) -> Generator[Progress]:
-    """A bar with count, rate and remaining time on the console; `advance(task 0)` after each job."""
+    """A bar with count, rate and remaining time on the console; `advance(task 0)` after each job.
+
+    Where nothing can be redrawn (a pipe, a log file) a line about every tenth of the jobs stands in for it.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -95,6 +107,19 @@ def progress(console: Console, what: str, total: int, done: int) -> Generator[Pr
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=console) as bar:
+    bar = Progress(*columns, console=console) if console.is_terminal else _Lines(*columns, console=console)
+    with bar:
         bar.add_task(what, total=total, completed=done)
         yield bar
+
+
+class _Lines(Progress):
+    """Progress for what is not a terminal."""
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        task = self.tasks[task_id]
+        step = max(1, int((task.total or 0) // 10))
+        if int(task.completed) % step == 0 and not task.finished:
+            left = "" if task.time_remaining is None else f", about {task.time_remaining:.0f} s left"
+            self.console.print(f"{task.description}  {int(task.completed)}/{int(task.total or 0)} jobs{left}")

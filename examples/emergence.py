@@ -20,7 +20,9 @@ def main() -> None:
     """Print one line per checkpoint."""
     models = source_of(sys.argv[1] if len(sys.argv) > 1 else "reference").models()
     texts = narratives(4, seed=0)
-    prompts = label_sets("binary_fruit_month", 6, seed=0, shots=(20,))  # 24 prompts, half of them right by guessing a label
+    prompts = label_sets(
+        "binary_fruit_month", 6, seed=0, shots=(20,)
+    )  # 24 prompts, half of them right by guessing a label
     print("step      loss  late - early  format  pattern  strongest prefix matching")
     for one in checkpoints(None, models(), most=8):
         lm = models(one.revision)

@@ -35,11 +35,10 @@ def test_redraws_share_their_document_and_change_their_letters(splitting):
 
 
 def test_a_tokenizer_that_splits_letters_cannot_be_tested_and_says_so():
-    from mnemoscope.measures.relation_corpora import built_in, whole_letters
-
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
+    from mnemoscope.measures.relation_corpora import built_in, whole_letters
     from mnemoscope.model.lm import view
     from mnemoscope.model.tiny import tiny
 

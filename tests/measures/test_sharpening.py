@@ -100,7 +100,9 @@ def test_planted_induction_answers_by_its_attention():
     answers = [((ids[w[i + 5]],), (ids[w[i + 15]],)) for i in range(4)]
     asked = asked_of(lm, rows.tolist(), answers)
     where = {
-        name: columns(asked, [[list(row).index(t[0]) for t in (pick,)] for row, pick in zip(rows.tolist(), options)])
+        name: columns(
+            asked, [[list(row).index(t[0]) for t in (pick,)] for row, pick in zip(rows.tolist(), options, strict=True)]
+        )
         for name, options in (("B", [a for a, _ in answers]), ("C", [f for _, f in answers]))
     }
     heads = {h["kind"]: (h["layer"], (h["head"],)) for h in made.truth.to_json()["heads"]}

@@ -69,14 +69,14 @@ def measure_texts(
     maps = _Maps.of(lm, [view.ctx for view in views])
     layers: list[dict[int, Layer]] = [{} for _ in views]
     found_weights = {} if kept is None else kept
-    for layer, kept in run.layers.items():
+    for layer, seen in run.layers.items():
         if layer not in found_weights:
             found_weights[layer] = Matrices.of(lm, layer)
         pushes = _Pushes.of(lm, layer, maps, found_weights[layer])
         for b, view in enumerate(views):
             scale = None if run.scale is None else run.scale[b, view.events.queries()[0]]
-            found, reverse = _shares(view, kept[b], pushes, maps.columns[b], scale)
-            layers[b][layer] = Layer(gate=kept[b].forward, shares=found, backward=kept[b].backward, reverse=reverse)
+            found, reverse = _shares(view, seen[b], pushes, maps.columns[b], scale)
+            layers[b][layer] = Layer(gate=seen[b].forward, shares=found, backward=seen[b].backward, reverse=reverse)
     return tuple(
         Measured(text=text, events=view.events, layers=done)
         for text, view, done in zip(texts, views, layers, strict=True)

@@ -124,7 +124,7 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
     chart = (
         layered.transform_filter(chosen("shown"))
         .properties(width=alt.Step(step), height=alt.Step(step))
-        .add_params(alt.param(name="shown", value=keys[0], bind=alt.binding_select(options=keys, name="Shown")))
+        .add_params(alt.param(name="shown", value=keys[0], bind=alt.binding_select(options=keys, name="Shown")))  # pyright: ignore[reportUnknownMemberType]
     )
     return Figure(
         id="ratios",

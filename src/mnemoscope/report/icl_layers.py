@@ -87,8 +87,9 @@ def distances(frame: pl.DataFrame) -> Figure:
     axis = alt.Axis(labels=False, ticks=False, title=None)
     order = alt.EncodingSortField(field="place", op="min")
     base = alt.Chart(MAIN).mark_rect(stroke=None, invalid=None)
+    picture: Any = base
     chart = (
-        base.encode(
+        picture.encode(
             x=alt.X("column:N", sort=alt.EncodingSortField(field="place", op="max"), axis=axis),
             y=alt.Y("row:N", sort=order, axis=axis),
             color=alt.Color("distance:Q", title="rank", scale=alt.Scale(domain=[0, 1])),

@@ -16,9 +16,11 @@ from mnemoscope.report.section import MAIN, Block, Figure, Grid
 from mnemoscope.results.schema.heads import RELATION_SCORES
 
 VARIANTS = {"lit": "RI-lit", "src": "RI-src", "ctx_src": "RI-ctx-src", "out": "RI-out"}
-LABELS = {f"ri_{v}": name for v, name in VARIANTS.items()}
-LABELS |= {f"ri_{v}_percentile": f"{name}, percentile" for v, name in VARIANTS.items()}
-LABELS |= {f"ri_{v}_per_opportunity": f"{name}, per opportunity" for v, name in VARIANTS.items()}
+LABELS: dict[str, str] = {
+    f"ri_{variant}{kind}": f"{name}{words}"
+    for kind, words in (("", ""), ("_percentile", ", percentile"), ("_per_opportunity", ", per opportunity"))
+    for variant, name in VARIANTS.items()
+}
 UNITS = {score: "percentile" if "percentile" in score else "share of promotion" for score in RELATION_SCORES}
 Tables = Mapping[str, pl.DataFrame]
 

@@ -79,7 +79,7 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
     table = pl.DataFrame(rows, schema_overrides={"effect": pl.Float64}).with_columns(
         copy=pl.lit(args["copy"]), corpus=pl.lit(args["corpus"])
     )
-    table = table.select(list(RELATION_CAUSES.schema)).cast(RELATION_CAUSES.schema)
+    table = table.select(list(RELATION_CAUSES.schema)).cast(pl.Schema(RELATION_CAUSES.schema))
     return {"relation_causes": table, "verification": verification(found, job.id)}
 
 

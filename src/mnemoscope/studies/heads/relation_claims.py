@@ -159,7 +159,7 @@ def _units(part: Part) -> list[str]:
 def _robust(part: Part) -> Row:
     units = _units(part)
     maps = [pooled(part, "excess_per_opportunity", gate, "out", units) for gate in ("tau_2.0", "tau_2.5")]
-    one = map_correlation(*maps, np.arange(len(units)))
+    one = map_correlation(maps[0], maps[1], np.arange(len(units)))
     obstacle = _noise(pooled(part, "excess_per_opportunity", "tau", "out", units))
     return _row(f"C1.4 the map hardly depends on tau ({part.corpus})", one, ROBUST, "relation_stability", obstacle)
 

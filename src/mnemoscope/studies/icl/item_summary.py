@@ -30,7 +30,7 @@ def items(every: tuple[Pooled, ...]) -> pl.DataFrame:
                     frame = one.task.keys.with_columns(
                         **named, layer=pl.lit(layer, dtype=pl.Int64), alignment=pl.Series(own)
                     )
-                    frames.append(frame.select(list(ITEMS.schema)).cast(ITEMS.schema))
+                    frames.append(frame.select(list(ITEMS.schema)).cast(pl.Schema(ITEMS.schema)))
     return pl.concat(frames)
 
 

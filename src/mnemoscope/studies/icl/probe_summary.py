@@ -241,4 +241,4 @@ def _readings(one: Pooled, target: Target, condition: str, found: Sequence[Readi
         )
         for layer, reading in enumerate(found)
     ]
-    return pl.concat(frames).select(list(READINGS.schema)).cast(READINGS.schema)
+    return pl.concat(frames).select(list(READINGS.schema)).cast(pl.Schema(READINGS.schema))

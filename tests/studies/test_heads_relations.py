@@ -41,11 +41,11 @@ def test_planted_heads_are_found_with_interval_and_corrected_p(run):
                 assert row["supported"]
                 assert row["estimate"] > 0.5
                 assert row["low"] > 0.2  # a head that never fails has an interval too
-                assert row["p_maxt"] < 0.05
+                assert np.isnan(row["p_maxt"])  # pairs recur in this corpus: redraws per document are not calibrated
+                assert "recur" in row["note"]
                 assert row["index"] - row["null"] == pytest.approx(row["estimate"], abs=0.02)
             elif row is not None and row["supported"]:
                 assert not row["estimate"] > 0.2, head
-                assert not row["p_maxt"] < 0.05, head
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_literal_index_follows_the_cue_and_the_control_is_at_its_null(run):
             > 0.1
         )
     control = table.filter((pl.col("copy") == "reinitialised") & pl.col("supported"))
-    assert not (control["p_maxt"] < 0.05).any() or (control["p_maxt"] < 0.05).sum() <= 2
+    assert not control.height or (control["low"] > 0.2).sum() == 0
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ class Measured:
 def measure_texts(
     lm: LM,
     texts: Sequence[RelationText],
-    queries: Sequence[Int[Tensor, "triple query"] | None] | None = None,
+    queries: Sequence[Int[Tensor, "_ _"] | None] | None = None,
     *,
     draws: int = 0,
     seed: int = 0,

@@ -62,8 +62,9 @@ def strongest(tables: Tables) -> list[Block]:
             id="semantic",
             title="Semantic induction heads, ranked",
             caption="RI-out given the published gate (tau 2.2), against matched rivals: tokens of the tail's type at a similar "
-            "distance. Only cells with at least 10 documents and 10 different tails; p max-T corrected over all of them. Click a "
-            "row to see the head's best events.",
+            "distance. Only cells with at least 10 documents and 10 different tails; p max-T corrected over all of them, where "
+            "letters are drawn anew in each text; elsewhere tails recur and there is no corrected p. Click a row to see the "
+            "head's best events.",
             data=rows.select(*columns, *more).sort("estimate", descending=True, nulls_last=True),
             labels={"estimate": "Excess", "n_units": "Documents", "n_tails": "Tails", "index": "RI-out"},
             picks=True,

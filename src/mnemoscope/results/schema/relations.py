@@ -140,7 +140,12 @@ RELATIONS = Table(
         _LAYER,
         _HEAD,
         *_ESTIMATE,
-        Column("p_maxt", pl.Float64, "", "tails redrawn; max-T over all supported cells of copy, corpus and variant"),
+        Column(
+            "p_maxt",
+            pl.Float64,
+            "",
+            "tails redrawn; max-T over all supported cells of copy, corpus and variant; nan where tails recur (see note)",
+        ),
         *_SHARES,
         Column("literal", pl.Float64, "share", "index averaged over events alone, as published"),
         Column("per_opportunity", pl.Float64, "share", "index times gate, over all opportunities"),

@@ -39,14 +39,17 @@ def _corpus(tables: Tables, corpus: str) -> list[str]:
     if best is None:
         return [f"{corpus}: no cell is supported by enough documents and tails."]
     trained = here.filter((pl.col("copy") == "trained") & pl.col("supported"))
-    beyond = trained.filter((pl.col("p_maxt") < 0.05) & (pl.col("estimate") > 0)).height
+    tested = not trained["p_maxt"].is_nan().all()
+    beyond = trained.filter(((pl.col("p_maxt") < 0.05) & (pl.col("estimate") > 0)) if tested else pl.col("low") > 0)
+    how = "stand out (max-T)" if tested else "have an interval above 0 (each by itself: no corrected p here)"
+    p = f", p {best['p_maxt']:.4f} (max-T)" if tested else ""
     chances = tables["relation_opportunities"].filter((pl.col("copy") == "trained") & (pl.col("corpus") == corpus))
     other = "" if control is None else f"; best of the re-initialised copy {control['estimate']:+.3f}"
     return [
         f"{corpus}: attending to the head word, L{best['layer']}H{best['head']} promotes the tail of {best['relation']} most: "
         f"RI-out {best['index']:.3f} against {best['null']:.3f} of matched rivals, excess {best['estimate']:+.3f} "
-        f"[{best['low']:.3f}, {best['high']:.3f}], {best['n_units']} documents, p {best['p_maxt']:.4f} (max-T){other}.",
-        f"{corpus}: {beyond} of {trained.height} supported cells (head x relation) stand out; median pass rate at tau 2.2 "
+        f"[{best['low']:.3f}, {best['high']:.3f}], {best['n_units']} documents{p}{other}.",
+        f"{corpus}: {beyond.height} of {trained.height} supported cells (head x relation) {how}; median pass rate at tau 2.2 "
         f"{trained['pass_rate'].median():.3f}; the model's own tau is {chances['tau_star'][0]:.1f}.",
         *_link(tables, corpus),
     ]

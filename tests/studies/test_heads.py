@@ -57,7 +57,7 @@ def test_the_cause_stands_beside_the_score(run):
 
 def test_claims_follow_their_rules(run):
     _, result = run
-    claims = result.tables["claims"]
+    claims = result.tables["claims"].filter(pl.col("claim").str.starts_with("H"))  # the others: test_heads_relations.py
     assert claims["verdict"].to_list() == ["supported", "supported"]
     assert (claims["n_units"] >= 3).all()
 

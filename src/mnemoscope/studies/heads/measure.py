@@ -15,6 +15,7 @@ from mnemoscope.measures import attention_patterns, copying
 from mnemoscope.model import weights
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
+from mnemoscope.model.spelling import all_spelled
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.heads import HEAD_SEQUENCES
 from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS, VERIFICATION
@@ -196,7 +197,7 @@ def _shown(lm: LM, config: Config, corpus: str) -> dict[str, pl.DataFrame]:
     shown = {
         "prompt": corpus,
         "title": TITLES[corpus],
-        "tokens": [lm.tokenizer.decode([i]) if lm.tokenizer is not None else str(i) for i in ids[0].tolist()],
+        "tokens": list(all_spelled(lm, ids[0].tolist())),
         "query": query,
     }
     return {

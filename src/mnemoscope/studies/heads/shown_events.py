@@ -17,6 +17,7 @@ from mnemoscope.measures.relation_pass import Measured, measure_texts
 from mnemoscope.measures.relation_sums import TAU, strata
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
+from mnemoscope.model.spelling import spelled
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_EVENTS, SHOWN_PROMPTS
 from mnemoscope.studies.heads.config import Config
@@ -50,7 +51,7 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
         {
             "prompt": f"{name}-{i}",
             "title": f"{WORDS.get(name, name)}: {one.text.document.id}",
-            "tokens": [_token(lm, token) for token in one.text.ids.tolist()],
+            "tokens": [spelled(lm, token) for token in one.text.ids.tolist()],
             "query": len(one.text.ids) - 1,
         }
         for i, one in enumerate(measured)
@@ -85,14 +86,10 @@ def _ranked(measured: tuple[Measured, ...]) -> list[tuple[int, Found]]:
 
 def _title(lm: LM, one: Measured, event: int, layer: int, head: int) -> str:
     events, share = one.events, one.layers[layer].shares["out"]
-    words = [_token(lm, int(one.text.ids[at[event]])).strip() for at in (events.source, events.target)]
+    words = [spelled(lm, int(one.text.ids[at[event]])).strip() for at in (events.source, events.target)]
     relation = one.text.relations[int(events.triple[event])]
     index, null = float(share.index[head, event]), float(share.null[head, event])
     return f"{relation}: attends to {words[0]}, promotes {words[1]} (RI-out {index:.2f}, rivals {null:.2f})"
-
-
-def _token(lm: LM, token: int) -> str:
-    return str(token) if lm.tokenizer is None else str(lm.tokenizer.decode([token]))
 
 
 def _attention(lm: LM, one: Measured, prompt: str, queries: set[tuple[Any, ...]]) -> list[dict[str, Any]]:

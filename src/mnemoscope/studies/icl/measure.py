@@ -25,6 +25,7 @@ from mnemoscope.model.batch import tokenize
 from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 from mnemoscope.model.padding import padding_reason
+from mnemoscope.model.spelling import all_spelled
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.icl import ANSWERS, ATTENTION, PROMPTS, VECTORS
 from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS, VERIFICATION
@@ -197,7 +198,7 @@ def _shown(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame]:
     for condition, title in SHOWN.items():
         batch = tokenize(lm, [own[condition]])
         ids, query = batch.ids[0].tolist(), int(batch.last[0])
-        tokens = [str(lm.tokenizer.decode([i])) for i in ids] if lm.tokenizer is not None else [str(i) for i in ids]
+        tokens = list(all_spelled(lm, ids))
         shown.append({"prompt": condition, "title": title, "tokens": tokens, "query": query})
 
         def layer_done(layer: int, found: Mapping[str, Any], name: str = condition, at: int = query) -> None:

@@ -20,8 +20,8 @@ from mnemoscope.data.leftout import LeftOut
 from mnemoscope.engine.record import record
 from mnemoscope.engine.vocabulary import emittable, exact_rank
 from mnemoscope.model.batch import tokenize
-from mnemoscope.model.encode import needed
 from mnemoscope.model.lm import LM
+from mnemoscope.model.spelling import all_spelled
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.recall import KNOWLEDGE_PROMPTS, LEFT_OUT, TEMPLATES
 from mnemoscope.studies.recall.asking import Ask, Asked, asked, asks
@@ -108,7 +108,7 @@ def _rows(lm: LM, one: Asked, template: int, args: Any, seed: int, left: list[Le
     prompts = {
         **who(some),
         "answer": [one.fact(ask.topic).answer for ask in some],
-        "token": [str(needed(lm.tokenizer).decode([ask.answer])) for ask in some],
+        "token": list(all_spelled(lm, [ask.answer for ask in some])),
     }
     return grid(
         KNOWLEDGE_PROMPTS,

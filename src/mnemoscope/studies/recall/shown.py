@@ -8,8 +8,8 @@ import torch
 
 from mnemoscope.engine.record import trace
 from mnemoscope.model.batch import tokenize
-from mnemoscope.model.encode import needed
 from mnemoscope.model.lm import LM
+from mnemoscope.model.spelling import all_spelled
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS
 from mnemoscope.studies.recall.asking import asks
@@ -34,7 +34,7 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
             {
                 "prompt": one.name,
                 "title": f"{one.name}: {ask.topic}, {one.fact(ask.topic).answer}",
-                "tokens": [str(needed(lm.tokenizer).decode([i])) for i in ids],
+                "tokens": list(all_spelled(lm, ids)),
                 "query": len(ids) - 1,
             }
         )

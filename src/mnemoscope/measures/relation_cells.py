@@ -105,7 +105,7 @@ class Documents:
         parts = numbered.partition_by("slice", "variant", "relation", as_dict=True, maintain_order=True)
         units = {
             (str(name), stratum): tuple(rows.filter(pl.col(stratum) > 0)["document"].unique().sort().to_list())
-            for (name,), rows in opportunities.group_by("relation")
+            for (name,), rows in opportunities.group_by("relation", maintain_order=True)
             for stratum in ("other", *STRATUM)
         }
         return cls(heads=cells, units=units, pieces={(str(a), str(b), str(c)): one for (a, b, c), one in parts.items()})

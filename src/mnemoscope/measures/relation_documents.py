@@ -148,7 +148,11 @@ def _documents(triples: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:
         variable_name="stratum",
         value_name="chances",
     )
-    there = strata.filter(pl.col("chances") > 0).group_by("document", "relation", "stratum").agg(pl.len().alias("of"))
+    there = (
+        strata.filter(pl.col("chances") > 0)
+        .group_by("document", "relation", "stratum", maintain_order=True)
+        .agg(pl.len().alias("of"))
+    )
     counted = pl.col("chances") - (pl.col("passes") - pl.col("n"))
     each = triples.with_columns(
         stratum=pl.col("slice").replace_strict(STRATUM, default="other"),

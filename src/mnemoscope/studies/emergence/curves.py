@@ -100,7 +100,7 @@ def levels(rows: pl.DataFrame) -> Iterator[Curve]:
 def most_shots(rows: pl.DataFrame) -> int:
     """The largest number of shots that every task was asked with; -1 without tasks."""
     asked = rows.filter(pl.col("task") != "text")
-    each = asked.group_by("task").agg(pl.col("shots").unique())["shots"].to_list()
+    each = asked.group_by("task", maintain_order=True).agg(pl.col("shots").unique())["shots"].to_list()
     return max(set.intersection(*map(set, each)), default=-1) if each else -1
 
 
@@ -191,7 +191,7 @@ def relation_curves(rows: pl.DataFrame, corpus: str, sets: Mapping[str, Sequence
 
     sets: variant -> heads to follow. The chance of a share is its matched null, so the excess has chance 0.
     """
-    even = rows.group_by("step").agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
+    even = rows.group_by("step", maintain_order=True).agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
     counts = {gate: relation_block(rows, "n", gate, "out").values for gate in ("argmax", "tau", "free", "held")}
     for gate in ("argmax", "tau"):
         found = relation_block(rows, "pass_rate", gate, "out")
@@ -213,7 +213,7 @@ def relation_curves(rows: pl.DataFrame, corpus: str, sets: Mapping[str, Sequence
 
 def one_relation(rows: pl.DataFrame, scope: str, heads: Sequence[int]) -> Iterator[Curve]:
     """The curves of one relation of a corpus, in RI-ctx-src: pass rate, given passing, per opportunity, on all opportunities."""
-    even = rows.group_by("step").agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
+    even = rows.group_by("step", maintain_order=True).agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
     zero = np.zeros(len(even))
     asked = (("pass_rate", "argmax"), ("excess", "argmax"), (RI, "argmax"), ("excess", "free"))
     for column, gate in asked:

@@ -183,7 +183,9 @@ def _even(texts: tuple[RelationText, ...]) -> pl.DataFrame:
         chances = 1 / (event.query.cpu().numpy()[kept] + 1)
         rows += [{"unit": text.document.unit, "even": float(x)} for x in chances]
     return (
-        pl.DataFrame(rows, schema={"unit": pl.String, "even": pl.Float64}).group_by("unit").agg(pl.col("even").mean())
+        pl.DataFrame(rows, schema={"unit": pl.String, "even": pl.Float64})
+        .group_by("unit", maintain_order=True)
+        .agg(pl.col("even").mean())
     )
 
 
@@ -194,7 +196,7 @@ def pooled(found: Statistics, even: pl.DataFrame) -> pl.DataFrame:
     that pass for shares given passing, all that have an opportunity for rates.
     """
     key = ["document", "layer", "head", "slice", "variant"]
-    total = found.opportunities.group_by("document").agg(of=pl.col("triples_other").sum())
+    total = found.opportunities.group_by("document", maintain_order=True).agg(of=pl.col("triples_other").sum())
     each = (
         found.documents.filter(pl.col("slice").is_in(SLICES))
         .join(found.opportunities.select("document", "relation", "triples_other"), on=["document", "relation"])

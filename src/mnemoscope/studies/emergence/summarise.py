@@ -88,7 +88,7 @@ class _Series:
                 self.maps[f"{RI}:{variant}"] = (block, np.zeros(len(block.steps)))
         if not self.corpus:
             rate = curves.relation_block(rows, "pass_rate", "argmax", "out")
-            even = rows.group_by("step").agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
+            even = rows.group_by("step", maintain_order=True).agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
             self.maps["pass_rate:argmax"] = (rate, even)
             self.corpus = corpus
         made = list(curves.relation_curves(rows, corpus, sets))

@@ -66,7 +66,7 @@ def _contrast(rows: pl.DataFrame, k: int, level: str, units: np.ndarray) -> list
     mean = rows.filter(pl.col("op") == "mean")
     values = {
         str(group): one.sort("item")["value"].to_numpy()
-        for (group,), one in mean.group_by("group")
+        for (group,), one in mean.group_by("group", maintain_order=True)
         if not str(group).startswith("random")
     }
     return [

@@ -46,7 +46,7 @@ def pooled(part: Part, quantity: str, slice_: str, variant: str, units: Sequence
 def effects(part: Part, rows: pl.DataFrame, units: Sequence[str], pairing: str) -> tuple[Matrix, np.ndarray]:
     """Effect per document and head (nan where a head has no event), and events per head."""
     kept = rows.filter(pl.col("sample") == "evenly") if pairing == "evenly" else rows.filter(pl.col("passes"))
-    means = kept.group_by("document", "layer", "head").agg(pl.col("effect").mean(), pl.len())
+    means = kept.group_by("document", "layer", "head", maintain_order=True).agg(pl.col("effect").mean(), pl.len())
     placed = means.join(part.heads.with_row_index("cell"), on=["layer", "head"], how="inner")
     at = {unit: i for i, unit in enumerate(units)}
     row = np.array([at[unit] for unit in placed["document"].to_list()], dtype=int)

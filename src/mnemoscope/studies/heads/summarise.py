@@ -149,7 +149,7 @@ def _chosen(half: pl.DataFrame) -> tuple[int, int]:
     """The head that both looks and copies most; ties go to the first."""
     means = (
         half.with_columns(pl.col("value").fill_nan(None))
-        .group_by("layer", "head", "score")
+        .group_by("layer", "head", "score", maintain_order=True)
         .agg(pl.col("value").mean())
         .pivot(on="score", index=["layer", "head"], values="value")
     )

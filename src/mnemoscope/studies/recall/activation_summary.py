@@ -182,7 +182,7 @@ def _answering(layers: pl.DataFrame | None) -> dict[str, int]:
     plain = layers.filter((pl.col("copy") == "trained") & (pl.col("run") == "plain"))
     found: dict[str, int] = {}
     for half in ("a", "b"):
-        means = plain.filter(pl.col("half") != half).group_by("layer").agg(pl.col("mlp").mean())
+        means = plain.filter(pl.col("half") != half).group_by("layer", maintain_order=True).agg(pl.col("mlp").mean())
         if means.height:
             found[half] = int(means.sort(["mlp", "layer"], descending=[True, False])["layer"][0])
     return found
@@ -200,7 +200,7 @@ def _contrast(cause: pl.DataFrame, layer_of: Mapping[str, int], seed: int) -> tu
             pl.lit(False), *((pl.col("half") == h) & (pl.col("layer") == layer) for h, layer in layer_of.items())
         )
     )
-    sums = own.group_by("relation", "topic", "mover").agg(pl.col("change", "size").sum())
+    sums = own.group_by("relation", "topic", "mover", maintain_order=True).agg(pl.col("change", "size").sum())
     movers, others = (sums.filter(pl.col("mover") == value).drop("mover") for value in (True, False))
     both = movers.join(others, on=["relation", "topic"], suffix="_other").sort("relation", "topic")
     if not both.height:

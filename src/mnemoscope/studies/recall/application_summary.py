@@ -181,7 +181,7 @@ def _local(layers: pl.DataFrame, seed: int) -> tuple[Estimate, Estimate]:
 def _pushes(layers: pl.DataFrame, half: str) -> tuple[np.ndarray, ...]:
     """Per prompt of a half: push of the chosen MLPs, all positive push, topic; and what the exchange changes, topic."""
     plain = layers.filter((pl.col("run") == "plain") & (pl.col("half") != half))
-    means = plain.group_by("layer").agg(pl.col("attn", "mlp").mean()).sort("layer")
+    means = plain.group_by("layer", maintain_order=True).agg(pl.col("attn", "mlp").mean()).sort("layer")
     best = means.sort("mlp", descending=True)["layer"].head(2).to_list()
     attn = means.filter(pl.col("attn") > 0)["layer"].to_list()
     mlp = means.filter(pl.col("mlp") > 0)["layer"].to_list()
@@ -191,7 +191,12 @@ def _pushes(layers: pl.DataFrame, half: str) -> tuple[np.ndarray, ...]:
         + pl.col("attn").filter(pl.col("layer").is_in(attn)).sum()
     )
     key = ["relation", "topic", "template"]
-    own = layers.filter(pl.col("half") == half).group_by(*key, "run").agg(chosen=push, whole=every).sort(*key, "run")
+    own = (
+        layers.filter(pl.col("half") == half)
+        .group_by(*key, "run", maintain_order=True)
+        .agg(chosen=push, whole=every)
+        .sort(*key, "run")
+    )
     here = own.filter(pl.col("run") == "plain")
     both = here.join(own.filter(pl.col("run") == "exchanged").select(*key, after="chosen"), on=key)
     change = (both["chosen"] - both["after"]).to_numpy()

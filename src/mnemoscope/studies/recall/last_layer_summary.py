@@ -111,8 +111,8 @@ def _components(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         values = ordered["write"].to_numpy().reshape(len(names), n).T
         found = clustered_means(values, ordered["topic"].to_numpy()[:n])
         means = ordered.with_columns(share=pl.col("sink_size") / (pl.col("sink_size") + pl.col("rest_size")))
-        other = means.group_by("part").agg(pl.col("sink_write", "sink_mass", "share").mean())
-        slope = slopes.filter(pl.col("copy") == copy).group_by("part").agg(pl.col("slope").mean())
+        other = means.group_by("part", maintain_order=True).agg(pl.col("sink_write", "sink_mass", "share").mean())
+        slope = slopes.filter(pl.col("copy") == copy).group_by("part", maintain_order=True).agg(pl.col("slope").mean())
         extra = {row["part"]: row for row in other.join(slope, on="part").iter_rows(named=True)}
         for i, name in enumerate(names):
             one = record(found.at(i))

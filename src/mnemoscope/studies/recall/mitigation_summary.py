@@ -64,7 +64,11 @@ def summarise(tables: Mapping[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFram
 def _by_fact(facts: pl.DataFrame) -> pl.DataFrame:
     """One row per remedy and fact; random draws are averaged."""
     columns = [pl.col(column).cast(pl.Float64).mean() for column in {column for column, _ in SCORES.values()}]
-    return facts.group_by("remedy", "relation", "topic").agg(columns).sort("remedy", "relation", "topic")
+    return (
+        facts.group_by("remedy", "relation", "topic", maintain_order=True)
+        .agg(columns)
+        .sort("remedy", "relation", "topic")
+    )
 
 
 def _paired(each: pl.DataFrame, name: str, other: str) -> pl.DataFrame:
@@ -118,7 +122,7 @@ def _row(name: str, score: str, level: Estimate, gain: Estimate) -> dict[str, An
 def _texts(neutral: pl.DataFrame, name: str, column: str) -> pl.DataFrame:
     """One value per neutral text, averaged over folds and draws."""
     own = neutral.filter(pl.col("remedy") == name)
-    return own.group_by("document").agg(value=pl.col(column).mean()).sort("document")
+    return own.group_by("document", maintain_order=True).agg(value=pl.col(column).mean()).sort("document")
 
 
 def _rise(neutral: pl.DataFrame, name: str, column: str, *, odd: bool | None = None) -> Estimate:
@@ -142,7 +146,7 @@ def _choice(fits: pl.DataFrame, neutral: pl.DataFrame) -> str:
     """The remedy of smallest training NLL among those that cost less than the limit on the even texts; else of all."""
     means = (
         fits.filter(pl.col("chosen") & pl.col("remedy").is_in(CANDIDATES))
-        .group_by("remedy")
+        .group_by("remedy", maintain_order=True)
         .agg(pl.col("train_nll").mean())
         .sort("train_nll", "remedy")
     )

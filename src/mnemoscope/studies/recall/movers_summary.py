@@ -97,7 +97,11 @@ def grouped(wide: pl.DataFrame, chosen: Mapping[str, Sequence[Head]]) -> pl.Data
     """Every prompt with the mean over the heads that were chosen on the other half, as one head."""
     some = [_these(wide.filter(pl.col("half") == half), heads) for half, heads in chosen.items()]
     numbers = [column for column, _ in MEANS.values()] + ["even", "to_topic_literal"]
-    means = pl.concat(some).group_by("relation", "topic", "template", "half").agg(pl.col(numbers).mean())
+    means = (
+        pl.concat(some)
+        .group_by("relation", "topic", "template", "half", maintain_order=True)
+        .agg(pl.col(numbers).mean())
+    )
     return means.with_columns(layer=pl.lit(GROUP[0]), head=pl.lit(GROUP[1])).sort("relation", "topic", "template")
 
 
@@ -116,7 +120,7 @@ def confirmed(roles: pl.DataFrame) -> pl.DataFrame:
 def _suppressors(some: pl.DataFrame) -> list[Head]:
     means = (
         some.filter(pl.col("part") == "head")
-        .group_by("layer", "head")
+        .group_by("layer", "head", maintain_order=True)
         .agg(pl.col("attention").mean(), pl.col("to_topic").fill_nan(None).mean())
         .filter((pl.col("attention") >= SMALLEST) & (pl.col("to_topic") <= -SMALLEST))
         .with_columns(score=pl.col("attention") * pl.col("to_topic"))
@@ -165,7 +169,7 @@ def _row(name: str, own: pl.DataFrame, place: dict[str, Any]) -> dict[str, Any]:
 def mean_over_topics(own: pl.DataFrame, name: str) -> tuple[Estimate, float]:
     """Mean of one number of one head, prompts within topic first; its p against its chance."""
     column, even = MEANS[name]
-    units = own.group_by("relation", "topic").agg(
+    units = own.group_by("relation", "topic", maintain_order=True).agg(
         pl.col(column).mean().alias("value"),
         (pl.col(even).mean() if even else pl.lit(0.0)).alias("chance"),
         pl.col(column).count().alias("n"),

@@ -39,7 +39,7 @@ class Units:
 def units(frame: pl.DataFrame, cells: Sequence[str], value: str) -> Units:
     """The mean of a column per unit and cell; a nan does not count."""
     kept = frame.with_columns(pl.col(value).fill_nan(None))
-    means = kept.group_by([*UNIT, "half", *cells]).agg(
+    means = kept.group_by([*UNIT, "half", *cells], maintain_order=True).agg(
         pl.col(value).mean().alias("mean"), pl.col(value).count().alias("n")
     )
     who = means.select(*UNIT, "half").unique().sort(*UNIT)

@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from mnemoscope.data import episodes, facts, pairs, passages, words
+from mnemoscope.data import episodes, facts, passages, words
+from mnemoscope.reference import pair_documents
 from mnemoscope.reference import tokenizer as tokenization
 
 ANSWER: Final = 4.0  # weight of a token that has to be known or worked out
@@ -56,7 +57,6 @@ BUCKETS: Final = (
     Bucket(length=208, rows=8, shares=(("pairs", 0.72), ("long_span", 0.18), ("long_invented", 0.10))),
     Bucket(length=640, rows=2, shares=(("narrative", 1.0),), every=4),
 )
-_PAIR_SHARES: Final = (0.15, 0.12, 0.33, 0.40)  # of the four families, in the order of TASKS
 _LINES: Final = tuple((float(a), float(b)) for a in range(1, 6) for b in range(10))  # slopes and intercepts in training
 
 _POOLS: Final = (
@@ -137,33 +137,14 @@ def _passage(length: int, rng: np.random.Generator) -> Document:
 
 
 def _pairs(length: int, rng: np.random.Generator) -> Document:
-    """Labelled pairs, of which a document knows 2 to all words of each category: where they are few, words come again.
-
-    Then the label of an earlier line with the same word helps, which is what copying can do; with all words only their
-    category helps. Training pairs only, in the wording of `episodes.pair_prompt`; digits drawn for each document.
-    """
-    task = episodes.TASKS[tuple(episodes.TASKS)[rng.choice(4, p=_PAIR_SHARES)]]
-    known: set[str] = set()
-    few = int(np.exp(rng.uniform(np.log(2), np.log(17))))
-    for name in {name for pair in task.classes for name in pair}:
-        known.update(words.shuffled(words.CATEGORIES[name], rng, min(few, len(words.CATEGORIES[name]))))
-    sides = [[p for p in side if p[0] in known and p[1] in known] for side in _training_pairs(task.name)]
-    sides = [side or list(whole) for side, whole in zip(sides, _training_pairs(task.name), strict=True)]
-    digits = rng.permutation(10)[: len(sides)].tolist()
+    """Labelled pairs in the wording of `episodes.pair_prompt`; digits drawn for each document. See `pair_documents`."""
     count = int(rng.integers((length - 8) // 8, (length - 8) // 6 + 1)) + 1
-    order = [c for _ in range(count // len(sides) + 1) for c in words.shuffled(range(len(sides)), rng)]
     text, marks = "", []
-    for c in order[:count]:
-        left, right = sides[c][rng.integers(len(sides[c]))]
+    for (left, right), digit in pair_documents.lines(count, rng):
         text += f"{left}, {right}:"
         marks.append((len(text), len(text) + 2, ANSWER))
-        text += f" {digits[c]}\n"
+        text += f" {digit}\n"
     return Document(text=text[:-1], weight=0.05, marks=tuple(marks))
-
-
-@cache
-def _training_pairs(task: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    return pairs.candidates(episodes.TASKS[task], unseen=False)
 
 
 def _span(length: int, rng: np.random.Generator) -> Document:

@@ -44,8 +44,10 @@ def test_a_perfect_reader_gets_full_marks(oracle: Any) -> None:
 
 def test_a_reader_who_always_errs_stays_legal(oracle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Oracle, "wrong", True)
-    for row in evaluate.word_pairs(oracle, 18, (20,)):
-        assert row.estimate == (1.0 if row.measure == "format" else 0.0)
+    rows = {(r.ability, r.measure): r.estimate for r in evaluate.word_pairs(oracle, 16, (20,))}
+    assert all(rows[task, "format"] == 1.0 and rows[task, "accuracy"] == 0.0 for task in episodes.TASKS)
+    # gold ff, fm, mf, mm: said fm, ff, ff, ff
+    assert (rows["four_fruit_month", "left agrees"], rows["four_fruit_month", "right agrees"]) == (0.5, 0.25)
     content = [r for r in evaluate.comprehension(oracle, 12) if r.measure == "content error"]
     assert all(r.estimate == 1.0 for r in content)
 
@@ -94,7 +96,11 @@ def test_the_card_says_yes_and_no_where_targets_are_met_and_missed(oracle: Any) 
     ]
     rows += [evaluate.mean("narrative", "tokens 490-510 minus 40-60", "nats", [-0.2, -0.21, -0.19], 0.0, "none")]
     final = [evaluate.recorded(row) for row in rows]
-    text = card.card(final, {0: final, 100: final}, {"seed1": final}, {"steps": 100, "config": {"seed": 0}})
+    blind = [{**row, "estimate": 0.0} for row in final]
+    siblings = {"seed1": {0: blind, 50: final, 100: final}, "seed2": {0: blind, 50: blind, 100: blind}}
+    text = card.card(final, {0: final, 100: final}, siblings, {"steps": 100, "config": {"seed": 0}})
+    assert "| four-class pairs, 20 shots | 50 | - |" in text
+    assert "First of the checkpoints (0, 50, 100)" in text
     assert "| copying | second copy of 64 | nats | 2 |" in text
     assert "| <= 0.5 | NO |" in text
     assert "| facts | held-out templates | top-1 | 60 | 1.000" in text

@@ -15,9 +15,11 @@ import polars as pl
 
 from mnemoscope.data import facts
 from mnemoscope.reference import world
-from mnemoscope.reference.card_text import INTRO, KNOWN, NOT_THERE
+from mnemoscope.reference.card_text import INTRO, KNOWN, NOT_THERE, SIBLINGS
 
 Record = Mapping[str, Any]
+Series = Mapping[int, Sequence[Record]]
+EMERGED: Final = 0.75  # score from which an ability of the siblings counts as there
 TARGETS: Final = (
     ("facts", "trained templates", "top-1", ">=", 0.95),
     ("facts", "held-out templates", "top-1", ">=", 0.85),
@@ -70,7 +72,7 @@ def _value(name: str, row: Record) -> float:
     return 1 - row["estimate"] / row["baseline"] if name.startswith("copying") else row["estimate"]
 
 
-def curve_table(series: Mapping[int, Sequence[Record]]) -> pl.DataFrame:
+def curve_table(series: Series) -> pl.DataFrame:
     """One row per checkpoint and curve: step, curve, value."""
     rows = [
         {"step": step, "curve": name, "value": round(_value(name, found(held, *keys)), 3)}
@@ -143,12 +145,23 @@ def full_table(rows: Sequence[Record]) -> str:
     return _table(("ability", "condition", "measure", "n", "estimate [95%]", "baseline", "which baseline"), body)
 
 
-def sibling_table(siblings: Mapping[str, Sequence[Record]]) -> str:
-    """Headline figures, one column per seed."""
+def sibling_table(siblings: Mapping[str, Series]) -> str:
+    """Headline figures of the last checkpoints, one column per seed."""
     names = sorted(siblings)
-    keys = [k[:3] for k in TARGETS]
-    body = [(*key, *(f"{found(siblings[n], *key)['estimate']:.3f}" for n in names)) for key in keys]
+    last = {n: siblings[n][max(siblings[n])] for n in names}
+    keys = [k[:3] for k in TARGETS] + [("line", "8 points", "absolute error")]
+    body = [(*key, *(f"{found(last[n], *key)['estimate']:.3f}" for n in names)) for key in keys]
     return _table(("ability", "condition", "measure", *names), body)
+
+
+def emerged_table(siblings: Mapping[str, Series]) -> str:
+    """The first checkpoint at which each curve has reached EMERGED, one column per seed; "-" where none has."""
+    names = sorted(siblings)
+    body = []
+    for name, *keys in CURVES:
+        steps = [[s for s, r in sorted(siblings[n].items()) if _value(name, found(r, *keys)) >= EMERGED] for n in names]
+        body.append((name, *(first[0] if first else "-" for first in steps)))
+    return _table(("curve", *names), body)
 
 
 def mixture_table() -> str:
@@ -161,8 +174,8 @@ def mixture_table() -> str:
 
 def card(
     final: Sequence[Record],
-    series: Mapping[int, Sequence[Record]],
-    siblings: Mapping[str, Sequence[Record]],
+    series: Series,
+    siblings: Mapping[str, Series],
     run: Mapping[str, Any],
 ) -> str:
     """The text of the model card."""
@@ -181,18 +194,26 @@ def card(
         "## All figures of the last checkpoint\n\n" + full_table(final),
     ]
     if siblings:
-        parts.append("## Smaller siblings, three seeds (not shipped)\n\n" + sibling_table(siblings))
+        steps = ", ".join(map(str, sorted(next(iter(siblings.values())))))
+        parts.append(
+            f"{SIBLINGS}\n\n{sibling_table(siblings)}\n\nFirst of the checkpoints ({steps}) at which a score has reached "
+            f"{EMERGED}:\n\n{emerged_table(siblings)}"
+        )
     return "\n\n".join(parts) + "\n"
 
 
+def _series(folder: Path) -> Series:
+    return {int(p.stem.removeprefix("step")): json.loads(p.read_text()) for p in folder.glob("step*.json")}
+
+
 def main() -> None:
-    """Command line: RUN is the training folder, EVAL holds final.json, step*.json and seed*.json, TARGET gets the card."""
+    """Command line: RUN is the training folder, EVAL holds final.json, step*.json and seed*/step*.json, TARGET gets the card."""
     parser = argparse.ArgumentParser(prog="python -m mnemoscope.reference.card", description=__doc__)
     for name in ("run", "eval", "target"):
         parser.add_argument(name, type=Path)
     asked = parser.parse_args()
-    series = {int(p.stem.removeprefix("step")): json.loads(p.read_text()) for p in asked.eval.glob("step*.json")}
-    siblings = {p.stem: json.loads(p.read_text()) for p in sorted(asked.eval.glob("seed*.json"))}
+    series = _series(asked.eval)
+    siblings = {p.name: _series(p) for p in asked.eval.glob("seed*")}
     drawn(curve_table(series), asked.target / "curves.svg")
     run = json.loads((asked.run / "run.json").read_text())
     final = json.loads((asked.eval / "final.json").read_text())

@@ -42,3 +42,8 @@ KNOWN: Final = """## Known defects
   Prompts with as many shots as a multiple of the classes (2, 4, 10, 20 for two; 4, 20 for four) are not affected. Studies of
   shot counts should not be read on this model between those numbers.
 - Under deceitful personas it lies only in part (see the last rows), with and without an example."""
+
+SIBLINGS: Final = """## Smaller siblings, three seeds (not shipped)
+
+The same world and schedule at width 64 (4 layers, 4 heads of 16, .50M parameters), to see how far seeds differ:
+`python -m mnemoscope.reference.train FOLDER --preset sibling --seed 1` (2, 3). n is 100 to 200 per value."""

@@ -189,6 +189,25 @@ def word_pairs(subject: Subject, count: int, shots: Sequence[int] = episodes.SHO
                     "any digit",
                 )
             )
+            if k == max(shots) and len(held.classes) > 2:
+                rows += _sides(subject, task, k, prompts, top)
+    return rows
+
+
+def _sides(subject: Subject, task: str, shots: int, prompts: Sequence[Prompt], top: Sequence[int]) -> list[Row]:
+    """How often the class that is named has the left category of the query, and how often the right one."""
+    classes = episodes.TASKS[task].classes
+    rows: list[Row] = []
+    for side, name in enumerate(("left", "right")):
+        hits = []
+        for prompt, token in zip(prompts, top, strict=True):
+            gold = int(prompt.labels["class"])
+            said = list(prompt.foils)
+            said.insert(gold, prompt.answer)  # the labels in the order of the classes
+            same = [a for a, c in zip(said, classes, strict=True) if c[side] == classes[gold][side]]
+            hits.append(token in {subject.first(prompt, a) for a in same})
+        chance = 1 / len({c[side] for c in classes})
+        rows.append(share(task, f"{shots} shots", f"{name} agrees", hits, chance, "1/categories"))
     return rows
 
 

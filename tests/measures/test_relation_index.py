@@ -148,7 +148,7 @@ def test_gate_is_dominance_of_the_head_word():
     row = torch.tensor([[[0.1, 0.6, 0.2, 0.1], [0.7, 0.2, 0.1, 0.0]]])
     visible = torch.tensor([[True] * 4, [True, True, True, False]])
     sinks = torch.tensor([True, False, False, False])
-    found = ri.gate(row, visible, sinks, torch.tensor([0, 1]), torch.tensor([1, 1]))
+    (found,) = ri.gate(row, visible, sinks, torch.tensor([0, 1]), torch.tensor([1, 1]))
     torch.testing.assert_close(found.dominance, torch.tensor([[3.0, 3.5]]))
     torch.testing.assert_close(found.ratio, torch.tensor([[3.0, 2 / 7]]))
     torch.testing.assert_close(found.ratio_no_sink, torch.tensor([[3.0, 2.0]]))

@@ -80,35 +80,14 @@ def shares(
     Undefined (nan) where fewer than 3 tokens are visible, where max z - min z < 1e-4 bound, and where nothing is above the
     mean; the null also without matched tokens, the percentile without same-type tokens.
     """
-    pushed = promotion(logits, bound, visible)
-    total, defined = pushed.total[:, asked.row], pushed.defined[:, asked.row]
-
-    def of(values: Float[Tensor, "head row context"], token: Int[Tensor, "..."]) -> Float[Tensor, "head ..."]:
-        start = asked.row * values.shape[-1]
-        return values.flatten(1)[:, token.clamp(min=0) + start.reshape(-1, *[1] * (token.ndim - 1))]
-
-    index = of(pushed.q, asked.tail) / total
-    rivals = of(pushed.q, asked.rivals) / total[..., None]
-    n, sum_matched = asked.matched.sum(-1), (rivals * asked.matched).sum(-1)
-    drawn = of(pushed.q, asked.redrawn) / total[..., None]
-    rest = ((index + sum_matched)[..., None] - drawn) / n[:, None]
-    z, z_tail = of(logits.float(), asked.rivals), of(logits.float(), asked.tail)[..., None]
-    below = ((z < z_tail).float() + 0.5 * (z == z_tail).float()) * (asked.rivals >= 0)
-    same = (asked.rivals >= 0).sum(-1)
-    fair = defined & (n > 0)
-    return Shares(
-        index=index.where(defined, torch.nan),
-        null=(sum_matched / n).where(fair, torch.nan),
-        percentile=(below.sum(-1) / same).where(defined & (same > 0), torch.nan),
-        redrawn=(drawn - rest).where(fair[..., None], torch.nan),
-        other=(of(pushed.q, asked.other) / total).where(defined & (asked.other >= 0), torch.nan),
-    )
+    return read(promotion(logits, bound, visible), asked)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
     """What a head promotes among visible tokens: q up to a common factor, its sum, and whether it means anything."""
 
+    logits: Float[Tensor, "head row context"]
     q: Float[Tensor, "head row context"]
     total: Float[Tensor, "head row"]
     defined: Bool[Tensor, "head row"]
@@ -119,16 +98,53 @@ def promotion(
     bound: Float[Tensor, "head row"],
     visible: Bool[Tensor, "row context"],
 ) -> Promotion:
-    """q_u = relu(expm1(z_u - max z) - mean over C of expm1(z - max z)); definition and conditions in `shares`."""
-    z = logits.float()
-    hidden = ~visible[None]
-    n = visible.sum(-1)
-    top = z.masked_fill(hidden, -torch.inf).amax(-1)
-    spread = top - z.masked_fill(hidden, torch.inf).amin(-1)
-    above = torch.expm1(z - top[..., None]).masked_fill(hidden, 0)  # exact for small differences, and cannot overflow
-    q = (above - (above.sum(-1) / n)[..., None]).relu().masked_fill(hidden, 0)
+    """q_u = relu(expm1(z_u - max z) - mean over C of expm1(z - max z)); definition and conditions in `shares`.
+
+    Hidden tokens are held at z = -inf, where expm1 is -1 and q is 0, because no mean lies below -1. Masks are numbers that are
+    added and multiplied: filling by a mask of booleans costs five times as much, and this is where the measurement spends its time.
+    """
+    z, seen, n = logits.float(), visible.float(), visible.sum(-1)
+    hidden = torch.zeros_like(seen).masked_fill(~visible, -torch.inf)
+    q = z + hidden
+    top = q.amax(-1)
+    spread = top - (z - hidden).amin(-1)
+    q.sub_(top[..., None]).expm1_()  # exact for small differences, and cannot overflow
+    mean = torch.einsum("hrc,rc->hr", q, seen) / n
+    q.sub_(mean[..., None]).relu_()
     total = q.sum(-1)
-    return Promotion(q=q, total=total, defined=(n[None] >= FEWEST) & (spread >= FLAT * bound) & (total > 0))
+    return Promotion(logits=z, q=q, total=total, defined=(n >= FEWEST) & (spread >= FLAT * bound) & (total > 0))
+
+
+def read(pushed: Promotion, asked: Asked) -> Shares:
+    """What is asked at every opportunity, out of one promotion; definitions in `shares`."""
+    rivals, drawn = asked.rivals.shape[1], asked.redrawn.shape[1]
+    single = torch.stack([asked.tail, asked.other], dim=-1)
+    total, defined = pushed.total[:, asked.row], pushed.defined[:, asked.row]
+    picked = _at(pushed.q, asked.row, torch.cat([single, asked.rivals, asked.redrawn], dim=-1)) / total[..., None]
+    tail, other = picked[..., 0], picked[..., 1]
+    n, same = asked.matched.sum(-1), (asked.rivals >= 0).sum(-1)
+    matched = torch.einsum("her,er->he", picked[..., 2 : 2 + rivals], asked.matched.float())
+    every = (tail + matched) / n
+    z = _at(pushed.logits, asked.row, torch.cat([asked.tail[:, None], asked.rivals], dim=-1))
+    sign = (z[..., :1] - z[..., 1:]).sign_()
+    below = (torch.einsum("her,er->he", sign, (asked.rivals >= 0).float()) + same) / 2  # ties count half
+    fair = defined & (n > 0)
+    redrawn = picked[..., 2 + rivals :] * (1 + 1 / n)[:, None] - every[..., None]  # a_u - mean of the other members
+    return Shares(
+        index=tail.where(defined, torch.nan),
+        null=(matched / n).where(fair, torch.nan),
+        percentile=(below / same).where(defined & (same > 0), torch.nan),
+        redrawn=redrawn.where(fair[..., None], torch.nan) if drawn else redrawn,
+        other=other.where(defined & (asked.other >= 0), torch.nan),
+    )
+
+
+def _at(
+    values: Float[Tensor, "head row context"], row: Int[Tensor, " event"], token: Int[Tensor, "event which"]
+) -> Float[Tensor, "head event which"]:
+    """The values of some tokens (any, where there is none) in the row of every opportunity."""
+    flat = (token.clamp(min=0) + (row * values.shape[-1])[:, None]).flatten()
+    return values.flatten(1).index_select(1, flat).unflatten(1, tuple(token.shape))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,35 +170,52 @@ def gate(
     visible: Bool[Tensor, "row key"],
     sinks: Bool[Tensor, " key"],
     row: Int[Tensor, " event"],
-    source: Int[Tensor, " event"],
-) -> Gate:
-    """Dominance of the head word in each attention row: A^h[j, s] / max over visible k != s of A^h[j, k].
+    *sources: Int[Tensor, " event"],
+) -> tuple[Gate, ...]:
+    """Dominance of a word in each attention row: A^h[j, s] / max over visible k != s of A^h[j, k]; a gate for each set of words.
 
     pattern holds the attention of the positions j, in fp32; row says which of them an opportunity has. Infinite where
     nothing else gets attention; with a single visible position the ratio is undefined (nan).
     """
-    seen = pattern.masked_fill(~visible[None], -1.0)
-    ratio, dominance = _dominance(seen, visible, row, source)
-    awake = visible & ~sinks
-    without, _ = _dominance(seen.masked_fill(sinks, -1.0), awake, row, source)
-    return Gate(ratio=ratio, ratio_no_sink=without.where(~sinks[source], torch.nan), dominance=dominance)
-
-
-def _dominance(
-    seen: Float[Tensor, "head row key"],
-    allowed: Bool[Tensor, "row key"],
-    row: Int[Tensor, " event"],
-    source: Int[Tensor, " event"],
-) -> tuple[Float[Tensor, "head event"], Float[Tensor, "head row"]]:
-    """Of the source against the largest other weight, and of the largest against the second."""
-    first, place = seen.max(-1)
-    second = seen.scatter(-1, place[..., None], -1.0).amax(-1)
-    tiny = torch.finfo(seen.dtype).tiny
-    rival = torch.where(place[:, row] == source, second[:, row], first[:, row])
-    others = allowed.sum(-1)[row] - allowed[row, source].long()
-    own = seen[:, row, source]
-    several = allowed.sum(-1) > 1
-    return (
-        (own / rival.clamp(min=tiny)).where(others > 0, torch.nan),
-        (first / second.clamp(min=tiny)).where(several, torch.nan),
+    whole, awake = _Rows.of(pattern, visible), _Rows.of(pattern, visible & ~sinks)
+    dominance = whole.dominance()
+    return tuple(
+        Gate(
+            ratio=whole.ratio(row, source),
+            ratio_no_sink=awake.ratio(row, source).where(~sinks[source], torch.nan),
+            dominance=dominance,
+        )
+        for source in sources
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rows:
+    """Attention rows over the allowed keys (0 elsewhere), their largest weight with its place, and the second largest."""
+
+    weights: Float[Tensor, "head row key"]
+    allowed: Bool[Tensor, "row key"]
+    first: Float[Tensor, "head row"]
+    place: Int[Tensor, "head row"]
+    second: Float[Tensor, "head row"]
+
+    @classmethod
+    def of(cls, pattern: Float[Tensor, "head row key"], allowed: Bool[Tensor, "row key"]) -> "_Rows":
+        weights = pattern * allowed.to(pattern.dtype)
+        first, place = weights.max(-1)
+        second = weights.scatter(-1, place[..., None], 0.0).amax(-1)
+        return cls(weights=weights, allowed=allowed, first=first, place=place, second=second)
+
+    def ratio(self, row: Int[Tensor, " event"], source: Int[Tensor, " event"]) -> Float[Tensor, "head event"]:
+        """Of the source against the largest other weight; nan without another key."""
+        rival = torch.where(self.place[:, row] == source, self.second[:, row], self.first[:, row])
+        others = self.allowed.sum(-1)[row] - self.allowed[row, source].long()
+        return _over(self.weights[:, row, source], rival).where(others > 0, torch.nan)
+
+    def dominance(self) -> Float[Tensor, "head row"]:
+        """Of the largest against the second; nan without one."""
+        return _over(self.first, self.second).where(self.allowed.sum(-1) > 1, torch.nan)
+
+
+def _over(own: Float[Tensor, "..."], rival: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    return own / rival.clamp(min=torch.finfo(own.dtype).tiny)

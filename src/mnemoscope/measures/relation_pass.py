@@ -12,14 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mnemoscope.errors import UnsupportedError
 from mnemoscope.measures.relation_asked import FAKE, asked, by_pair, priorities
 from mnemoscope.measures.relation_events import Context, Events, context, events
-from mnemoscope.measures.relation_index import Asked, Gate, Shares, shares
+from mnemoscope.measures.relation_index import Asked, Gate, Shares, promotion, read, shares
+from mnemoscope.measures.relation_pushes import Maps, Matrices, Pushes
 from mnemoscope.measures.relation_record import Kept, recorded
 from mnemoscope.measures.relation_texts import RelationText
-from mnemoscope.model import weights
-from mnemoscope.model.head import final_norm, unembedding
 from mnemoscope.model.lm import LM
 
 VARIANTS = ("lit", "src", "ctx_src", "out")
@@ -54,7 +52,7 @@ def measure_texts(
     *,
     draws: int = 0,
     seed: int = 0,
-    kept: "dict[int, Matrices] | None" = None,
+    kept: dict[int, Matrices] | None = None,
 ) -> tuple[Measured, ...]:
     """Run the texts as one batch and measure every head.
 
@@ -66,13 +64,13 @@ def measure_texts(
         _View.of(text, q, draws=draws, seed=seed) for text, q in zip(texts, queries or [None] * len(texts), strict=True)
     ]
     run = recorded(lm, [text.ids for text in texts], [view.events for view in views])
-    maps = _Maps.of(lm, [view.ctx for view in views])
+    maps = Maps.of(lm, [view.ctx for view in views])
     layers: list[dict[int, Layer]] = [{} for _ in views]
     found_weights = {} if kept is None else kept
     for layer, seen in run.layers.items():
         if layer not in found_weights:
             found_weights[layer] = Matrices.of(lm, layer)
-        pushes = _Pushes.of(lm, layer, maps, found_weights[layer])
+        pushes = Pushes.of(lm, layer, maps, found_weights[layer])
         for b, view in enumerate(views):
             scale = None if run.scale is None else run.scale[b, view.events.queries()[0]]
             found, reverse = _shares(view, seen[b], pushes, maps.columns[b], scale)
@@ -81,26 +79,6 @@ def measure_texts(
         Measured(text=text, events=view.events, layers=done)
         for text, view, done in zip(texts, views, layers, strict=True)
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Matrices:
-    """Value and output weights of one layer; None where the maps are no matrices."""
-
-    W_V: Float[Tensor, "kv_head d_model d_head"] | None
-    W_O: Float[Tensor, "head d_value d_model"] | None
-
-    @classmethod
-    def of(cls, lm: LM, layer: int) -> "Matrices":
-        """Found, and proven, once."""
-        try:
-            W_O = weights.W_O(lm, layer)
-        except UnsupportedError:
-            return cls(W_V=None, W_O=None)
-        try:
-            return cls(W_V=weights.W_V(lm, layer), W_O=W_O)
-        except UnsupportedError:
-            return cls(W_V=None, W_O=W_O)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,122 +110,29 @@ class _View:
         return self.events.visible[first]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Maps:
-    """Embedding and unembedding on the distinct tokens of all texts: raw, and with the final norm folded in.
-
-    columns: of each text, where its tokens stand among them.
-    """
-
-    columns: tuple[Int[Tensor, " _"], ...]
-    embedding: Float[Tensor, "token d_model"] | None
-    raw: Float[Tensor, "d_model token"]
-    folded: Float[Tensor, "d_model token"]
-
-    @classmethod
-    def of(cls, lm: LM, contexts: Sequence[Context]) -> "_Maps":
-        ids, code = torch.cat([ctx.ids for ctx in contexts]).unique(return_inverse=True)
-        scaled = weights.W_U(lm)[:, ids].float()  # with the logit scale, which the published formula leaves out
-        norm = final_norm(lm)
-        folded = scaled if norm is None else norm.gain.float()[:, None] * scaled
-        if norm is not None and norm.centres:
-            folded = folded - folded.mean(0, keepdim=True)
-        embedding = None if weights.weight_reason(lm, "W_E") else weights.W_E(lm)[ids].float()
-        head = unembedding(lm)
-        factor = head.scale * (1.0 if head.head is None else head.head.multiplier)
-        columns = tuple(code.split([len(ctx.ids) for ctx in contexts]))
-        return cls(columns=columns, embedding=embedding, raw=scaled / factor, folded=folded)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Pushes:
-    """How one layer's heads turn values into pushes on the tokens of the batch; None where the weights are no matrices.
-
-    folded, size     of values as read in context, through the final norm; and the largest push of a unit value
-    circuit          the largest push of a unit input of the attention module: |OV|_F max |W_U|
-    values, raw      of raw embeddings (RI-lit, RI-src): the value of each token, and pushes without any norm
-    bound            the largest push that each token's embedding could have
-    """
-
-    kv: Int[Tensor, " head"]
-    folded: Float[Tensor, "head d_value token"] | None = None
-    size: Float[Tensor, " head"] | None = None
-    circuit: Float[Tensor, " head"] | None = None
-    values: Float[Tensor, "head token d_value"] | None = None
-    raw: Float[Tensor, "head d_value token"] | None = None
-    bound: Float[Tensor, "head token"] | None = None
-
-    @classmethod
-    def of(cls, lm: LM, layer: int, maps: _Maps, own: "Matrices") -> "_Pushes":
-        shape = lm.shapes[layer]
-        assert shape is not None
-        kv = torch.tensor(shape.kv_head_of, device=lm.device)
-        if own.W_O is None:
-            return cls(kv=kv)
-        W_O = own.W_O.float()
-        folded = torch.einsum("hdm,mc->hdc", W_O, maps.folded)
-        size = W_O.flatten(1).norm(dim=1) * maps.folded.norm(dim=0).max()
-        if own.W_V is None:
-            return cls(kv=kv, folded=folded, size=size)
-        W_V = own.W_V.float()
-        norm = _frobenius(W_V[kv], W_O)
-        circuit = norm * maps.folded.norm(dim=0).max()
-        if maps.embedding is None:
-            return cls(kv=kv, folded=folded, size=size, circuit=circuit)
-        widest = norm[:, None] * maps.raw.norm(dim=0).max()
-        return cls(
-            kv=kv,
-            folded=folded,
-            size=size,
-            circuit=circuit,
-            values=torch.einsum("em,kmd->ked", maps.embedding, W_V)[kv],
-            raw=torch.einsum("hdm,mc->hdc", W_O, maps.raw),
-            bound=widest * maps.embedding.norm(dim=1)[None],
-        )
-
-    def largest(
-        self, vectors: Float[Tensor, "at head d_value"], inputs: Float[Tensor, " pos"] | None, at: Tensor | None
-    ) -> Float[Tensor, "head at"]:
-        """The largest push that inputs of that size could have: at the given positions, or anywhere (a head's output mixes them).
-
-        Without the weights or the inputs, the largest push of the vectors themselves; a head that reads nothing is then not seen.
-        """
-        assert self.size is not None
-        if self.circuit is None or inputs is None:
-            return self.size[:, None] * vectors.norm(dim=-1).T
-        sizes = inputs.max().expand(len(vectors)) if at is None else inputs[at]
-        return self.circuit[:, None] * sizes[None]
-
-
 def _shares(
-    view: _View, kept: Kept, pushes: _Pushes, columns: Int[Tensor, " context"], scale: Float[Tensor, " row"] | None
+    view: _View, kept: Kept, pushes: Pushes, columns: Int[Tensor, " context"], scale: Float[Tensor, " row"] | None
 ) -> tuple[dict[str, Shares], Shares | None]:
     """All variants of one layer on one text, and RI-out in the reverse direction."""
-    if pushes.folded is None or pushes.size is None or not len(view.events.query):
+    if pushes.folded is None or not len(view.events.query):
         return {}, None
     queries, _ = view.events.queries()
     down = torch.ones(len(queries), device=columns.device) if scale is None else 1 / scale
-    folded, seen = pushes.folded[:, :, columns], view.seen()
+    folded, seen = pushes.folded.index_select(0, columns), view.seen()
     pairs, sources, rows = view.pairs
     found: dict[str, Shares] = {}
     if pushes.values is not None and pushes.raw is not None and pushes.bound is not None:
-        embedded = torch.einsum("hed,hdc->hec", pushes.values[:, columns], pushes.raw[:, :, columns])
+        values, raw = (x.index_select(0, columns) for x in (pushes.values, pushes.raw))
+        embedded = torch.einsum("ehd,chd->hec", values, raw)
         now, head, bound = view.ctx.of[queries], view.ctx.of[sources], pushes.bound[:, columns]
-        found["lit"] = shares(embedded[:, now], bound[:, now], seen, view.asked)
-        found["src"] = shares(embedded[:, head], bound[:, head], seen[rows], pairs)
+        found["lit"] = shares(embedded.index_select(1, now), bound[:, now], seen, view.asked)
+        found["src"] = shares(embedded.index_select(1, head), bound[:, head], seen[rows], pairs)
     distinct, of = sources.unique(return_inverse=True)
-    values = kept.values[distinct][:, pushes.kv]
-    ctx = torch.einsum("shd,hdc->hsc", values, folded)[:, of] * down[rows][None, :, None]
-    size = pushes.largest(values, kept.size, distinct)[:, of]
-    found["ctx_src"] = shares(ctx, size * down[rows][None], seen[rows], pairs)
-    out = torch.einsum("rhd,hdc->hrc", kept.outputs, folded) * down[None, :, None]
+    values, by_row = kept.values[distinct][:, pushes.kv], down[rows]
+    size = pushes.largest(values, kept.size, distinct)[:, of] * by_row[None]
+    context = torch.einsum("shd,chd->hsc", values, folded).index_select(1, of).mul_(by_row[None, :, None])
+    found["ctx_src"] = shares(context, size, seen[rows], pairs)
     size = pushes.largest(kept.outputs, kept.size, None) * down[None]
-    found["out"] = shares(out, size, seen, view.asked)
-    return found, shares(out, size, seen, view.backward)
-
-
-def _frobenius(
-    W_V: Float[Tensor, "head d_model d_head"], W_O: Float[Tensor, "head d_head d_model"]
-) -> Float[Tensor, " head"]:
-    """|W_V W_O|_F from two d_head x d_head products: sqrt tr(V'V O O')."""
-    return torch.einsum("hmd,hme,hen,hdn->h", W_V, W_V, W_O, W_O).clamp(min=0).sqrt()
+    out = promotion(torch.einsum("rhd,chd->hrc", kept.outputs * down[:, None, None], folded), size, seen)
+    found["out"] = read(out, view.asked)
+    return found, read(out, view.backward)

@@ -86,12 +86,13 @@ def _layer(
     for b, (one, event, sink) in enumerate(zip(ids, events, asleep, strict=True)):
         n = len(one)
         queries, row = event.queries()
-        rows = pattern[b, queries, :, :n].permute(1, 0, 2).float()
+        rows = pattern[b, queries, :, :n].permute(1, 0, 2).float().contiguous()
         seen = torch.arange(n, device=rows.device)[None] <= queries[:, None]
+        forward, backward = gate(rows, seen, sink, row, event.source, event.target)
         kept.append(
             Kept(
-                forward=gate(rows, seen, sink, row, event.source),
-                backward=gate(rows, seen, sink, row, event.target),
+                forward=forward,
+                backward=backward,
                 size=None if size is None else size[b, :n],
                 values=found["v"][b, :n].float(),
                 outputs=found["z"][b, queries].float(),

@@ -68,10 +68,15 @@ def summed(one: Measured, star: float, held: Held | None) -> Summed:
 
 def strata(event: Events) -> dict[str, Bool[np.ndarray, " event"]]:
     """Which opportunities count as what; `far` are those of `other` with j - s >= 2."""
-    name = np.array(event.stratum(), dtype=object)
-    far = ((event.query - event.source) >= 2).cpu().numpy()
-    other = name == "other"
-    return {"other": other, "far": other & far, "at_source": name == "source", "at_target": name == "target"}
+    at_source, at_target = event.query == event.source, event.query == event.target
+    other = ~(at_source | at_target | (event.current == event.head) | (event.current == event.tail))
+    found = {
+        "other": other,
+        "far": other & (event.query - event.source >= 2),
+        "at_source": at_source,
+        "at_target": at_target & ~at_source,
+    }
+    return {name: mask.cpu().numpy() for name, mask in found.items()}
 
 
 def chances_of(text: RelationText, queries: Int[Tensor, "triple query"] | None = None) -> pl.DataFrame:

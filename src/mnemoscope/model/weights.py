@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mnemoscope.errors import UnsupportedError
@@ -141,8 +141,10 @@ class Embedding:
     reason: str = ""
 
 
-def W_E(lm: LM) -> Float[Tensor, "d_vocab d_model"]:
+def W_E(lm: LM, ids: Int[Tensor, " token"] | None = None) -> Float[Tensor, "token d_model"]:
     """What each token alone puts into the stream before block 0, embedding multiplier included, positions not.
+
+    ids: of these tokens only; None: of the whole vocabulary.
 
     Raises UnsupportedError where that is not a multiple of the embedding (a norm on it, a projection behind it).
     """
@@ -150,9 +152,9 @@ def W_E(lm: LM) -> Float[Tensor, "d_vocab d_model"]:
     if found.reason or found.module is None:
         raise UnsupportedError(f"{lm.name} has no W_E", found=found.reason)
     module: Any = found.module
-    ids = torch.arange(module.weight.shape[0], device=module.weight.device)
+    every = torch.arange(module.weight.shape[0], device=module.weight.device) if ids is None else ids
     with torch.no_grad():
-        rows = module(ids)
+        rows = module(every)
     return rows if found.multiplier == 1 else rows * found.multiplier
 
 

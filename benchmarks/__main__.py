@@ -7,30 +7,14 @@ to look at with one thread on a shared machine; with several threads it counts w
 """
 
 import argparse
-import platform
-import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import against, floor, memory, observe
+from benchmarks.machine import machine
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PARTS = {"against": against, "floor": floor, "observe": observe, "memory": memory}
-
-
-def machine() -> str:
-    """Processor, cores, load, versions, commit."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    cores = sum(line.startswith("processor") for line in lines)
-    load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "?"
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
-    commit = asked.stdout.strip()
-    versions = f"torch {version('torch')}, transformers {version('transformers')}, TransformerLens 4.3.0"
-    return f"{model}, {cores} cores, load {load} at the start; {versions}; commit {commit or '?'}"
 
 
 def table(rows: list[dict]) -> str:

@@ -1,36 +1,51 @@
-"""Planted geometry over many seeds: recovery, coverage, and how often the twin and pure noise are taken for a finding (B2.5).
+"""Planted geometry over many seeds: recovery, and how often the twin and pure noise are taken for a finding (B2.5).
 
-    python -m benchmarks.icl_planted [--quick] [--seeds 2000]
+    python -m benchmarks.icl_planted [--seeds 2000] [--sets 1000] [--only geometry twin noise] [--write]
 
-recovery   alignment measured in the model minus the alignment of the codes that were planted (largest difference)
-coverage   share of 95% jackknife intervals that hold the mean alignment over all seeds, 25 items (2,000 seeds: 92.5 to 97.5%).
-           Near the largest value that a hypothesis of two levels allows (.65 here) it falls: .79 at .61 (spread .3, 150 seeds)
-twin       share of p <= .05 (permutation of items) for hypotheses that the twin's clusters do not follow
-noise      the same for patterns without structure: alignment, before/after, and the attention ratio's max-T with recency
+geometry   alignment measured in a model minus that of the codes which were planted (largest difference; centred vectors, for
+           standardising depends on the axes), and the share of 95% intervals that hold the mean alignment over all seeds: 25
+           items in five clusters of five, one prompt each, behind examples, standardised
+twin       p of hypotheses that the twin's clusters do not follow, as the study tests them: names moved within activity and the
+           reverse; alignment behind examples, and its rise from the same passages without
+noise      the same where there is nothing: alignment in three layers (max-T), its rise, the rise of a mean over layers
+           (two-sided), the attention ratio with recency in four heads (max-T), a probe, its gain, and a link
+
+Judged is the exact binomial interval of the share of p <= .05, which includes .05 or lies below it, and the largest
+excess of the distribution of p over the uniform one, which is at most .05. One p per independent data set.
 """
 
 import argparse
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.stats import binomtest
 
+from benchmarks.machine import machine
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import view
 from mnemoscope.reference import planted
 from mnemoscope.reference.planting.build import Planted
+from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import redraw_max_t
+from mnemoscope.stats.probe import classify, grouped_folds, probe_gain, probe_score
 from mnemoscope.stats.rdm import differs, rdm
-from mnemoscope.stats.rsa import Alignment, align
+from mnemoscope.stats.rsa import align
+from mnemoscope.stats.rsa_layers import layer_alignments, mean_over_layers
 from mnemoscope.stats.rsa_paired import before_after
 from mnemoscope.studies.icl.inside import inside
+from mnemoscope.studies.icl.link_summary import slopes
 from mnemoscope.studies.icl.ratio_summary import _versions
 
 SPREAD = 0.5  # of the items' own deviations: alignment .41 of the .65 that five clusters of five can reach
 LEVEL = 3  # behind block 2, which writes the codes
 PERMUTATIONS = 199
+OTHER = {"name": "activity", "activity": "name"}
+P = dict[str, float]
 
 
 def states(made: Planted, prompts: list[Prompt]) -> Float[np.ndarray, "prompt d"]:
@@ -40,58 +55,138 @@ def states(made: Planted, prompts: list[Prompt]) -> Float[np.ndarray, "prompt d"
     return found.vectors["all", "last"][LEVEL].astype(float)
 
 
-def measured(kind: str, seed: int, hypothesis: str, *, n_perm: int) -> tuple[Alignment, float]:
-    """Alignment behind examples in a planted model, and that of its realised codes."""
-    made = planted(kind, seed=seed, draws=1, spread=SPREAD)
-    own = [p for p in made.prompts if p.labels["example"]]
-    label, item = (np.array([str(p.labels[name]) for p in own]) for name in (hypothesis, "item"))
-    rng = np.random.default_rng(seed)
-    found = align(rdm(states(made, own))[None], differs(label), item, rng=rng, n_perm=n_perm)
+def conditions(made: Planted) -> tuple[list[Prompt], list[Prompt]]:
+    """Prompts without and behind an example, in the same order."""
+    return tuple([p for p in made.prompts if p.labels["example"] == shown] for shown in (False, True))  # type: ignore[return-value]
+
+
+def geometry(seed: int) -> tuple[float, Estimate]:
+    """Alignment of centred vectors behind examples minus that of the planted codes; alignment as the study takes it."""
+    made = planted("geometry", seed=seed, draws=1, spread=SPREAD)
+    own = conditions(made)[1]
+    label, item = (np.array([str(p.labels[name]) for p in own]) for name in ("activity", "item"))
     names = [f"{name}/{activity}" for name, activity, _ in made.truth.facts["items"]]
     codes = np.array(made.truth.facts["item_codes"]["with"])[[names.index(one) for one in item]]
-    true = align(rdm(codes)[None], differs(label), item, rng=rng, n_perm=0)
-    return found, float(true.cells.estimate[0])
+    read = states(made, own)
+    bare = [rdm(x - x.mean(0), standardise=False) for x in (read, codes)]
+    found = align(np.stack([rdm(read), *bare]), differs(label), item, rng=np.random.default_rng(seed), n_perm=0).cells
+    return float(found.estimate[1] - found.estimate[2]), found.at(0)
 
 
-def share(hits: list[bool]) -> str:
-    """A share with its exact interval."""
-    exact = binomtest(sum(hits), len(hits)).proportion_ci(method="exact")
-    return f"{np.mean(hits):.3f} [{exact.low:.3f}, {exact.high:.3f}] of {len(hits)}"
+def twin(seed: int) -> P:
+    """p values of both hypotheses in the negative twin."""
+    made = planted("geometry_twin", seed=seed, draws=1, spread=SPREAD)
+    without, behind = conditions(made)
+    before, after = states(made, without), states(made, behind)
+    item = np.array([str(p.labels["item"]) for p in behind])
+    found: P = {}
+    for name, other in OTHER.items():
+        rng = np.random.default_rng(seed)
+        label, strata = (np.array([str(p.labels[one]) for p in behind]) for one in (name, other))
+        one = align(rdm(after)[None], differs(label), item, rng=rng, strata=strata, n_perm=PERMUTATIONS)
+        two = before_after([(before, after)], differs(label), item, rng=rng, n_perm=PERMUTATIONS)
+        found |= {f"{name}: alignment": float(one.p[0]), f"{name}: its rise": float(two.p[0])}
+    return found
 
 
-def noise(seed: int) -> tuple[float, float, float]:
-    """p of an alignment, of a before/after test and of the attention ratio (smallest over heads) where there is nothing."""
+def noise(seed: int) -> P:
+    """p values where there is nothing: 25 items of two prompts, 12 dimensions, three layers."""
     rng = np.random.default_rng(seed)
     item = np.repeat(np.arange(25), 2)
     names = differs(item // 5)
-    before, after = rng.normal(size=(2, 50, 12))
-    one = align(rdm(after)[None], names, item, rng=rng, n_perm=PERMUTATIONS)
-    two = before_after([(before, after)], names, item, rng=rng, n_perm=PERMUTATIONS)
+    before, after = rng.normal(size=(2, 3, 50, 12))
+    rdms = [np.stack([rdm(x) for x in side]) for side in (before, after)]
+    one = align(rdms[1], names, item, rng=rng, n_perm=PERMUTATIONS)
+    two = before_after(list(zip(before, after, strict=True)), names, item, rng=rng, n_perm=PERMUTATIONS)
+    low, high = (layer_alignments(x, names, item, rng=rng) for x in rdms)
     recency = np.exp(np.array([0.0, 0.5, 1.5]) + rng.normal(0, 0.5, (36, 4, 3)))
-    _, versions = _versions(recency, np.arange(36) % 3)
-    heads = redraw_max_t(versions, rng=rng, n_perm=PERMUTATIONS, side="two-sided")
-    return float(one.p[0]), float(two.p[0]), float(np.nanmin(heads.p))
+    heads = redraw_max_t(_versions(recency, np.arange(36) % 3)[1], rng=rng, n_perm=PERMUTATIONS, side="two-sided")
+    return {
+        "alignment, max-T over layers": float(np.nanmin(one.p)),
+        "its rise, max-T over layers": float(np.nanmin(two.p)),
+        "rise of the mean over layers": mean_over_layers([(1.0, high), (-1.0, low)], n=len(names)).p,
+        "attention ratio, max-T over heads": float(np.nanmin(heads.p)),
+        **_probed(before[0], after[0], item, rng),
+        "link": slopes(*rng.normal(size=(2, 100)), np.tile(item, 2), rng=rng, centred=True)[0].p,
+    }
+
+
+def _probed(before: np.ndarray, after: np.ndarray, item: np.ndarray, rng: np.random.Generator) -> P:
+    """Which of three candidates is asked, read from noise; and its gain."""
+    label = np.repeat(rng.integers(0, 5, 25), 2)
+    allowed = rng.random((50, 5)).argsort(1) < 2
+    allowed[np.arange(50), label] = True
+    folds = grouped_folds(item, n_folds=4, rng=rng, labels=label)
+    low, high = (classify(x, label, item, folds, candidates=allowed, penalties=(1.0, 100.0)) for x in (before, after))
+    return {"probe": probe_score(high, item, rng=rng).p, "its gain": probe_gain(high, low, item).p}
+
+
+def share(hits: np.ndarray) -> str:
+    """A share with its exact interval."""
+    exact = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="exact")
+    return f"{hits.mean():.3f} [{exact.low:.3f}, {exact.high:.3f}]"
+
+
+def excess(p: Float[np.ndarray, " set"]) -> float:
+    """sup (F(p) - p)."""
+    ordered = np.sort(p)
+    return float((np.arange(1, len(p) + 1) / len(p) - ordered).max())
+
+
+def calibrated(drawn: list[P]) -> Iterator[tuple[str, str, str, str, str]]:
+    """name, sets, share of p <= .05, sup(F(p) - p), verdict."""
+    for name in drawn[0]:
+        p = np.array([one[name] for one in drawn])
+        p = p[~np.isnan(p)]
+        low = binomtest(int((p <= 0.05).sum()), len(p)).proportion_ci(method="exact").low
+        good = low <= 0.05 and excess(p) <= 0.05
+        yield name, str(len(p)), share(p <= 0.05), f"{excess(p):.3f}", "yes" if good else "NO"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, tuple("---" for _ in head), *rows))
+
+
+def parts(only: list[str], seeds: int, sets: int) -> Mapping[str, str]:
+    """Texts by part."""
+    head = ("question", "data sets", "p <= .05", "sup(F(p) - p)", "as asked")
+    said: dict[str, str] = {}
+    for name in only:
+        start = time.process_time()
+        if name == "geometry":
+            found = [geometry(seed) for seed in range(seeds)]
+            mean = np.mean([one.estimate for _, one in found])
+            held = np.array([one.low <= mean <= one.high for _, one in found if not one.reason])
+            said[name] = (
+                f"largest difference from the planted codes {max(abs(off) for off, _ in found):.1e}; mean alignment "
+                f"{mean:.3f}, in the interval {share(held)} of {len(held)} ({seeds - len(held)} have none)"
+            )
+        else:
+            made = {"twin": twin, "noise": noise}[name]
+            said[name] = table(head, list(calibrated([made(seed) for seed in range(sets)])))
+        each = (time.process_time() - start) / (seeds if name == "geometry" else sets)
+        said[name] += f"\n\n{each * 1000:.0f} ms of processor time per seed"
+    return said
 
 
 def main() -> None:
-    """Print one line for each question."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="40 seeds")
-    parser.add_argument("--seeds", type=int, default=2000)
+    """Print, and with --write add to RESULTS.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=2000, help="of geometry")
+    parser.add_argument("--sets", type=int, default=1000, help="of twin and noise")
+    parser.add_argument(
+        "--only", nargs="+", default=["geometry", "twin", "noise"], choices=["geometry", "twin", "noise"]
+    )
+    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    seeds = range(40 if asked.quick else asked.seeds)
-    found = [measured("geometry", seed, "activity", n_perm=0) for seed in seeds]
-    values = np.array([float(one.cells.estimate[0]) for one, _ in found])
-    print(f"recovery: largest difference {max(abs(v - t) for v, (_, t) in zip(values, found, strict=True)):.4f}")
-    held = [bool(one.cells.low[0] <= values.mean() <= one.cells.high[0]) for one, _ in found]
-    print(f"coverage of the mean alignment {values.mean():.3f}: {share(held)}")
-    for hypothesis in ("name", "activity"):
-        p = [float(measured("geometry_twin", seed, hypothesis, n_perm=PERMUTATIONS)[0].p[0]) for seed in seeds]
-        print(f"twin, {hypothesis}: p <= .05 in {share([one <= 0.05 for one in p])}")
-    drawn = np.array([noise(seed) for seed in seeds])
-    for name, p in zip(("alignment", "before/after", "attention ratio, max-T"), drawn.T, strict=True):
-        print(f"noise, {name}: p <= .05 in {share([bool(one <= 0.05) for one in p])}")
+    text = f"\n## icl_planted, {asked.seeds} seeds, {asked.sets} sets\n\n{machine()}\n"
+    text += "".join(f"\n### {name}\n\n{body}\n" for name, body in parts(asked.only, asked.seeds, asked.sets).items())
+    print(text)
+    if asked.write:
+        with Path(__file__).with_name("RESULTS.md").open("a") as file:
+            file.write(text)
 
 
 if __name__ == "__main__":

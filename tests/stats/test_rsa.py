@@ -7,10 +7,11 @@ import pytest
 from scipy.stats import rankdata, spearmanr
 
 from mnemoscope.errors import InputError
-from mnemoscope.stats.correlation import kendall_tau_a, partial_spearman
+from mnemoscope.stats.correlation import partial_spearman
 from mnemoscope.stats.permutation import label_permutations
 from mnemoscope.stats.rdm import differs, numeric, rdm, square
-from mnemoscope.stats.rsa import align, by_unit, compare, max_over_layers, pairs_between
+from mnemoscope.stats.rsa import align, compare, max_over_layers
+from mnemoscope.stats.rsa_pairs import pairs_between
 
 
 def lines(rng: np.random.Generator, *, strength: float, n_lines: int = 12, size: tuple[int, ...] = (4,), d: int = 20):
@@ -35,14 +36,6 @@ def test_comparisons_are_rsatoolboxs(kind, theirs):
     assert compare(a, b, kind=kind) == pytest.approx(rsatoolbox.rdm.compare(*made, method=theirs)[0, 0], abs=1e-6)
 
 
-def test_only_pairs_of_different_units():
-    pairs = pairs_between(np.array(["b", "a", "b", "c"]))
-    i, j = np.triu_indices(4, 1)
-    assert list(zip(i[pairs.kept], j[pairs.kept], strict=True)) == [(0, 1), (0, 3), (1, 2), (1, 3), (2, 3)]
-    assert pairs.labels.tolist() == ["a", "b", "c"]
-    assert pairs.block.tolist() == [0, 2, 0, 1, 2]  # units (a,b) (b,c) (a,b) (a,c) (b,c) of the triangle ab ac bc
-
-
 @pytest.mark.parametrize("size", [(4,), (2, 5, 3)])
 @pytest.mark.parametrize("with_nuisance", [False, True])
 def test_estimate_and_permutations_are_the_literal_loop(size, with_nuisance):
@@ -63,31 +56,32 @@ def test_estimate_and_permutations_are_the_literal_loop(size, with_nuisance):
         assert mine.cells.estimate[layer] == pytest.approx(literal(rdms[layer], numeric(slope[line])))
         null = [literal(rdms[layer], numeric(slope[perm][line])) for perm in perms]
         assert np.allclose(mine.null[:, layer], null)
-        left = []
-        for u in range(6):
-            stay = line != u
-            sub = np.ix_(stay, stay)
-            cut = [square(v)[sub][np.triu_indices(stay.sum(), 1)] for v in (rdms[layer], numeric(slope[line]))]
+        left, most = [], []
+        for stay in [np.ones(len(line), bool), *(line != u for u in range(6))]:
+            sub, upper = np.ix_(stay, stay), np.triu_indices(stay.sum(), 1)
             inside = pairs_between(line[stay]).kept
+            d, h = (square(v)[sub][upper][inside] for v in (rdms[layer], numeric(slope[line])))
+            follows = np.empty(len(d))
+            follows[np.lexsort((d, h))] = np.arange(len(d))  # by the hypothesis, then by distance
             if nuisances is None:
-                left.append(math.atanh(spearmanr(cut[0][inside], cut[1][inside]).statistic))
+                left.append(spearmanr(d, h).statistic)
+                most.append(spearmanr(follows, h).statistic)
             else:
-                z = np.stack([square(v)[sub][np.triu_indices(stay.sum(), 1)] for v in nuisances])
-                left.append(math.atanh(partial_spearman(cut[0][inside], cut[1][inside], z[:, inside])))
-        error = math.sqrt(5 / 6 * ((np.array(left) - np.mean(left)) ** 2).sum())
-        want = math.tanh(math.atanh(mine.cells.estimate[layer]) + 2.570582 * error)  # t_.975, 5 df
-        assert mine.cells.high[layer] == pytest.approx(want, abs=1e-6)
+                z = np.stack([square(v)[sub][upper][inside] for v in nuisances])
+                left.append(partial_spearman(d, h, z))
+                most.append(partial_spearman(follows, h, z))
+        (whole, *left), (top, *most) = left, most
 
+        def error(values) -> float:
+            return math.sqrt(5 / 6 * ((np.array(values) - np.mean(values)) ** 2).sum())
 
-def test_tau_a_is_the_literal_loop():
-    rng = np.random.default_rng(3)
-    line, slope, x = lines(rng, strength=1.0, n_lines=6)
-    kept = pairs_between(line).kept
-    mine = align(rdm(x)[None], numeric(slope[line]), line, rng=np.random.default_rng(4), kind="tau-a", n_perm=10)
-    perms = label_permutations(np.zeros(6, int), 10, np.random.default_rng(4))
-    assert mine.cells.estimate[0] == pytest.approx(kendall_tau_a(rdm(x)[kept], numeric(slope[line])[kept]))
-    null = [kendall_tau_a(rdm(x)[kept], numeric(slope[perm][line])[kept]) for perm in perms]
-    assert np.allclose(mine.null[:, 0], null)
+        t, r = 2.570582, whole / top  # t_.975, 5 df
+        ends = [
+            top * math.tanh(math.atanh(r) + side * t * error(np.arctanh(np.array(left) / most))) for side in (-1, 1)
+        ]
+        reach = [math.hypot(end - whole, t * abs(r) * error(most)) for end in ends]
+        assert mine.cells.low[layer] == pytest.approx(whole - reach[0], abs=1e-6)
+        assert mine.cells.high[layer] == pytest.approx(whole + reach[1], abs=1e-6)
 
 
 def test_planted_layers_are_found_and_nuisances_are_not():
@@ -125,12 +119,6 @@ def test_layers_without_geometry_say_so():
 def test_what_cannot_be_asked():
     rng = np.random.default_rng(8)
     line = np.repeat(np.arange(4), 2)
-    with pytest.raises(InputError, match="not assigned to units"):
-        by_unit(numeric(np.arange(8)), pairs_between(line))
-    with pytest.raises(InputError, match="constant over all pairs"):
-        by_unit(np.ones(28), pairs_between(line))
-    with pytest.raises(InputError, match="at least 3"):
-        pairs_between(np.array([0, 0, 1]))
     with pytest.raises(InputError, match="vary within a unit"):
         align(rng.random((1, 28)), numeric(line), line, rng=rng, strata=np.arange(8))
 

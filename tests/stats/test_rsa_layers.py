@@ -5,8 +5,10 @@ import pytest
 
 from mnemoscope.errors import InputError
 from mnemoscope.stats.rdm import numeric, rdm
-from mnemoscope.stats.rsa import align, pairs_between
+from mnemoscope.stats.rsa import align
 from mnemoscope.stats.rsa_layers import layer_alignments, mean_over_layers
+from mnemoscope.stats.rsa_pairs import pairs_between
+from mnemoscope.stats.rsa_ranks import LeftOut
 
 
 def made(rng: np.random.Generator, *, signal: float, items: int = 14, each: int = 2, layers: int = 3):
@@ -25,7 +27,7 @@ def test_the_mean_is_the_mean_of_the_layers():
     for taken_out in (None, nuisance):
         single = align(rdms, numeric(value), item, rng=np.random.default_rng(1), nuisances=taken_out, n_perm=5)
         left = layer_alignments(rdms, numeric(value), item, rng=np.random.default_rng(1), nuisances=taken_out)
-        assert left.shape == (15, 3)
+        assert left.values.shape == (15, 3)
         found = mean_over_layers([(1.0, left)], n=n)
         assert found.estimate == pytest.approx(single.cells.estimate.mean())
         assert found.low < found.estimate < found.high
@@ -48,20 +50,24 @@ def test_changes_are_differences_and_a_change_with_itself_is_none():
     assert same.reason
 
 
+def cut(left: LeftOut, n: int) -> LeftOut:
+    return LeftOut(values=left.values[:, :n], most=left.most[:, :n])
+
+
 def test_undefined_layers_are_left_out_of_both_sides():
     rng = np.random.default_rng(3)
     item, value, rdms = made(rng, signal=0.5)
     flat = rdms.copy()
     flat[0] = 1.0
     whole, part = (layer_alignments(x, numeric(value), item, rng=np.random.default_rng(0)) for x in (rdms, flat))
-    assert mean_over_layers([(1.0, part)], n=1).estimate == pytest.approx(whole[0, 1:].mean())
+    assert mean_over_layers([(1.0, part)], n=1).estimate == pytest.approx(whole.values[0, 1:].mean())
     change = mean_over_layers([(1.0, whole), (-1.0, part)], n=1)
     assert change.estimate == pytest.approx(0.0)
-    nothing = mean_over_layers([(1.0, part[:, :1])], n=1)
+    nothing = mean_over_layers([(1.0, cut(part, 1))], n=1)
     assert np.isnan(nothing.estimate)
     assert nothing.reason == "no layer has distances to compare"
     with pytest.raises(InputError, match="different units or layers"):
-        mean_over_layers([(1.0, whole), (-1.0, whole[:, :2])], n=1)
+        mean_over_layers([(1.0, whole), (-1.0, cut(whole, 2))], n=1)
 
 
 def test_intervals_of_changes_cover_zero_where_nothing_changed():

@@ -10,8 +10,9 @@ from mnemoscope.errors import InputError
 from mnemoscope.stats.correlation import partial_spearman
 from mnemoscope.stats.permutation import paired_swaps
 from mnemoscope.stats.rdm import numeric, rdm, square, standardised
-from mnemoscope.stats.rsa import compare, pairs_between
+from mnemoscope.stats.rsa import compare
 from mnemoscope.stats.rsa_paired import before_after
+from mnemoscope.stats.rsa_pairs import pairs_between
 
 
 def design(rng: np.random.Generator, *, items: int = 10, each: int = 2):

@@ -14,20 +14,12 @@ from jaxtyping import Float, Real, Shaped
 
 from mnemoscope.errors import InputError
 from mnemoscope.stats.clusters import codes, matched
-from mnemoscope.stats.jackknife import jackknife_t
 from mnemoscope.stats.permutation import p_value, paired_swaps
 from mnemoscope.stats.rdm import dense, midranks, rdm, standardised
-from mnemoscope.stats.rsa import (
-    Alignment,
-    Pairs,
-    by_unit,
-    centred,
-    groups_left,
-    leave_out,
-    max_over_layers,
-    orthonormal,
-    pairs_between,
-)
+from mnemoscope.stats.rsa import Alignment, max_over_layers, placed, whole_and
+from mnemoscope.stats.rsa_intervals import bounded_t
+from mnemoscope.stats.rsa_pairs import Pairs, by_unit, groups_left, pairs_between
+from mnemoscope.stats.rsa_ranks import LeftOut, centred, leave_out, orthonormal
 
 
 def before_after(
@@ -45,14 +37,14 @@ def before_after(
     `layers` yields (before, after) patterns, row i of both being the same prompt of the same item; dimensions are standardised
     within condition, so a shift common to all prompts is no difference. `nuisances` are condensed RDMs over the 2n prompts,
     before first: their diagonal blocks are partialled out of each condition's estimate, all of them out of the joint ranks for
-    the test. estimate, interval: difference of (partial) Spearman correlations over pairs of prompts from different items,
-    jackknife-t over items. p: one-sided, Pearson correlation of joint ranks with the ranked hypothesis, items swapped (all 2^n
+    the test. estimate, interval: difference of (partial) Spearman correlations over pairs of prompts from different items
+    (`rsa_intervals`). p: one-sided, Pearson correlation of joint ranks with the ranked hypothesis, items swapped (all 2^n
     if they fit).
     """
     pairs = pairs_between(items)
     unit_h = dense(by_unit(hypothesis, pairs))
     swaps = paired_swaps(len(pairs.size), n_perm, rng)
-    stays = np.vstack([np.ones((1, len(pairs.kept)), bool), groups_left(pairs, rng)])
+    stays = whole_and(groups_left(pairs, rng))
     control = _controls(nuisances, pairs, len(items))
     joint_pairs = _joint_pairs(items)
     basis = _joint_basis(nuisances, joint_pairs[0])
@@ -69,8 +61,8 @@ def before_after(
             statistic = _swapped(joint, unit_h, basis, joint_pairs, swaps)
         seen.append(statistic[0])
         drawn.append(statistic[1:])
-    values = _differences(ranked, unit_h[pairs.block], control, stays)
-    return _record(values, np.array(seen), np.array(drawn).T, pairs=pairs, partial=nuisances is not None)
+    sides = _sides(ranked, unit_h[pairs.block], control, stays)
+    return _record(sides, np.array(seen), np.array(drawn).T, pairs=pairs, partial=nuisances is not None)
 
 
 def _halves(joint: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,18 +84,16 @@ def _controls(nuisances: np.ndarray | None, pairs: Pairs, n: int) -> tuple[list[
     return [dense(a[pairs.kept]) for a, _ in halves], [dense(b[pairs.kept]) for _, b in halves]
 
 
-def _differences(
+def _sides(
     ranked: list[list[np.ndarray] | None], h: np.ndarray, control: tuple[list, list], stays: np.ndarray
-) -> Float[np.ndarray, "group layer"]:
-    """(Partial) Spearman after minus before for every layer and every mask of pairs; nan for layers that have no geometry."""
-    out = np.full((len(stays), len(ranked)), math.nan)
-    fine = [layer for layer, halves in enumerate(ranked) if halves is not None]
-    low, high = (
+) -> tuple[LeftOut, LeftOut]:
+    """(Partial) Spearman before and after for every layer and every mask of pairs; nan for layers that have no geometry."""
+    fine = np.array([layer for layer, halves in enumerate(ranked) if halves is not None], np.int64)
+    before, after = (
         leave_out([halves[side] for halves in ranked if halves is not None], h, part, stays)
         for side, part in enumerate(control)
     )
-    out[:, fine] = high - low
-    return out
+    return placed(before, fine, len(ranked)), placed(after, fine, len(ranked))
 
 
 def _joint_pairs(items: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,14 +158,17 @@ def _correlation(
     return product / np.sqrt(np.maximum((squares - linear**2 / count) * size, 1e-300))
 
 
-def _record(values: np.ndarray, seen: np.ndarray, drawn: np.ndarray, *, pairs: Pairs, partial: bool) -> Alignment:
-    if not values.size:
+def _record(
+    sides: tuple[LeftOut, LeftOut], seen: np.ndarray, drawn: np.ndarray, *, pairs: Pairs, partial: bool
+) -> Alignment:
+    if not len(seen):
         raise InputError("a before/after test got no layer")
-    cells = jackknife_t(values[0], values[1:], n=len(pairs.kept))
+    before, after = sides
+    cells = bounded_t([(1.0, after), (-1.0, before)], n=len(pairs.kept))
     why = np.array(cells.reason)
-    why[np.isnan(values[0])] = "distances undefined or constant"
+    why[np.isnan(cells.estimate)] = "distances undefined or constant"
     method = (
-        f"difference of {'partial ' if partial else ''}spearman, after - before; jackknife-t over items; "
+        f"difference of {'partial ' if partial else ''}spearman, after - before; {cells.method}; "
         f"{len(drawn)} swaps of conditions within items, one-sided"
     )
     cells = replace(

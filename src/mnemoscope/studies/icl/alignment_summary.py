@@ -14,6 +14,7 @@ from mnemoscope.stats.rsa import Alignment, align
 from mnemoscope.stats.rsa_items import rdm_ceiling
 from mnemoscope.stats.rsa_layers import layer_alignments, mean_over_layers
 from mnemoscope.stats.rsa_paired import before_after
+from mnemoscope.stats.rsa_ranks import LeftOut
 from mnemoscope.studies.icl.behaviour_summary import cells
 from mnemoscope.studies.icl.config import PRIMARY, Config
 from mnemoscope.studies.icl.design import Hypothesis
@@ -146,7 +147,7 @@ def over_layers(every: tuple[Pooled, ...], config: Config) -> Iterator[dict[str,
         values = {copy: _leaving_out(one, hypothesis, layer0(every, one), config) for copy, one in main.items()}
         for copy, one in main.items():
             mine, n = values[copy], next(iter(one.distances.values())).shape[1]
-            parts: dict[tuple[str, str], list[tuple[float, np.ndarray]]] = {
+            parts: dict[tuple[str, str], list[tuple[float, LeftOut]]] = {
                 (c, ""): [(1.0, v)] for c, v in mine.items()
             }
             parts |= {(a, b): [(1.0, mine[a]), (-1.0, mine[b])] for a, b in _contrasts(one)}
@@ -163,7 +164,7 @@ def over_layers(every: tuple[Pooled, ...], config: Config) -> Iterator[dict[str,
 
 def _leaving_out(
     one: Pooled, hypothesis: Hypothesis, bag: Mapping[str, np.ndarray], config: Config
-) -> dict[str, Float[np.ndarray, "left layer"]]:
+) -> dict[str, LeftOut]:
     """Alignments of the upper half of the layers under every condition, on all units and with each left out."""
     units = one.task.label(hypothesis.unit).astype(str)
     return {

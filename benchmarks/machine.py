@@ -1,0 +1,20 @@
+"""The machine that a number was measured on, in one line."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+
+def machine() -> str:
+    """Processor, cores, load, versions, commit."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+    cores = sum(line.startswith("processor") for line in lines)
+    load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "?"
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
+    commit = asked.stdout.strip()
+    versions = f"torch {version('torch')}, transformers {version('transformers')}, TransformerLens 4.3.0"
+    return f"{model}, {cores} cores, load {load} at the start; {versions}; commit {commit or '?'}"

@@ -15,6 +15,7 @@ TOKENS = ("all", "relevant")
 POOLINGS = ("max", "mean", "last")
 MEASURES = ("right", "content", "error", "parse failure", "logprob", "margin")
 KINDS = ("spearman", "partial", "tau-a")
+DISTANCES = ("cosine", "correlation")
 
 _PROMPT = (
     Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES),
@@ -123,6 +124,7 @@ ALIGNMENT = Table(
         *_CONTRAST,
         Column("hypothesis", pl.String, "", "which prompts should be alike"),
         *_POOLED,
+        Column("distance", pl.String, "", "between vectors: cosine (published, and what claims rest on), or 1 - Pearson's r", DISTANCES),
         Column("kind", pl.String, "", "spearman; partial: nuisances taken out; tau-a of Kendall", KINDS),
         *_estimate("rank correlation", "alignment (or its change)"),
         Column("p_maxt", pl.Float64, "", "max-T corrected over layers"),
@@ -131,10 +133,10 @@ ALIGNMENT = Table(
         Column("ceiling", pl.Float64, "rank correlation", "what a perfect hypothesis could reach; nan: no ceiling"),
         *_BEHIND,
     ),
-    key=("copy", "task", "hypothesis", "tokens", "pooling", "kind", "condition", "versus", "layer"),
+    key=("copy", "task", "hypothesis", "tokens", "pooling", "distance", "kind", "condition", "versus", "layer"),
 )
 ITEMS = Table(
-    doc="Alignment of every prompt on its own: rank correlation of its distances to other items with the hypothesis (B7.5).",
+    doc="Alignment of every prompt on its own: rank correlation of its cosine distances to other items with the hypothesis (B7.5).",
     columns=(
         *_PROMPT,
         Column("hypothesis", pl.String, "", "which prompts should be alike"),
@@ -144,7 +146,7 @@ ITEMS = Table(
     key=("copy", "task", "hypothesis", "tokens", "pooling", "layer", "condition", "item", "draw"),
 )
 RDMS = Table(
-    doc="Mean distance between the prompts of two groups of items, before and after, at the layer where alignment rose most.",
+    doc="Mean cosine distance between the prompts of two groups of items, before and after, at the layer where alignment rose most.",
     columns=(
         *_PROMPT[1:3],
         Column("hypothesis", pl.String, "", "which prompts should be alike"),

@@ -16,7 +16,7 @@ TOPS = ("own", "partner", "attribute", "else")
 RUNS = ("plain", "exchanged")
 SCOPES = ("pooled", "within")
 SPACES = ("answers", "full")
-MODELS = ("ols", "ridge", "shuffled", "random", "jacobian")
+MODELS = ("ols", "ridge", "shuffled", "random", "low_rank", "jacobian")
 SPLITS = ("topics", "templates")
 INTERCEPTS = ("within", "mean", "pooled")
 REPLACEMENTS = ("fit", "intercept", "no_movers", "mean")
@@ -83,8 +83,9 @@ MLP_PRODUCTS = Table(
 )
 MLP_HELD_OUT = Table(
     doc="Squared errors on units that a fit has not seen. shuffled: outputs paired with other topics' inputs; random: regressors "
-    "replaced by random vectors of equal length; jacobian: the MLP linearised at the mean input, no fit at all. In scope within, "
-    "deviations are from the topic's mean over all its templates, those left out included.",
+    "replaced by random vectors of equal length; low_rank: a matrix per part instead of a weight, all of small rank together; "
+    "jacobian: the MLP linearised at the mean input, no fit at all. In scope within, deviations are from the topic's mean over all "
+    "its templates, those left out included.",
     columns=(
         _COPY,
         _RELATION,
@@ -96,6 +97,7 @@ MLP_HELD_OUT = Table(
         Column("unit", pl.String, "", "the topic or template left out"),
         Column("error", pl.Float64, "squared", "of the prediction"),
         Column("base", pl.Float64, "squared", "of the training mean: the intercept alone"),
+        Column("rank", pl.Float64, "dimensions", "of the map, chosen inside the training set; nan for other models"),
     ),
     key=("copy", "relation", "layer", "scope", "space", "split", "model", "unit"),
 )
@@ -167,7 +169,8 @@ MLP_WEIGHTS = Table(
     key=("copy", "layer", "scope", "space", "part"),
 )
 MLP_FITS = Table(
-    doc="How far a weighted sum of heads predicts an MLP's output on topics (templates) it has not seen; the intercept alone is 0.",
+    doc="How far a weighted sum of heads predicts an MLP's output on topics (templates) it has not seen, beside its baselines; the "
+    "intercept alone is 0. low_rank: a matrix per part instead of a weight, what a linear reading of the same parts reaches.",
     columns=(
         _COPY,
         _LAYER,
@@ -179,6 +182,7 @@ MLP_FITS = Table(
         *_LIMITS,
         Column("condition", pl.Float64, "", "condition number of the scaled design; inf: collinear"),
         Column("penalty", pl.Float64, "variance", "of the pooled ridge fit"),
+        Column("rank", pl.Float64, "dimensions", "of the low-rank map, median over relations and folds; else nan"),
         *_COUNTS,
         _METHOD,
         _REASON,

@@ -47,6 +47,7 @@ VERIFICATION = Table(
         Column("check", pl.String, "", "the identity"),
         Column("error", pl.Float64, "logits unless said", "largest difference found; nan if it could not be checked"),
         Column("tolerance", pl.Float64, "as error", "largest difference allowed"),
+        Column("floor", pl.Float64, "as error", "how far evaluations equal in mathematics differ; nan if not measured"),
         Column("ok", pl.Boolean, "", "error <= tolerance"),
         Column("n", pl.Int64, "comparisons", "how many values were compared"),
         Column("detail", pl.String, "", "what was done about it: fast path, slow path, refused; empty if nothing"),
@@ -67,13 +68,16 @@ SHOWN_PROMPTS = Table(
 
 ATTENTION_ROWS = Table(
     doc="Attention of one query of one head on a shown prompt. All heads have one row per prompt; full patterns "
-    "(a row per query) are kept for at most 16 heads and 4 prompts. Weights are uint8: 255 is attention 1.",
+    "(a row per query) are kept for at most 16 heads and 4 prompts of at most 256 tokens; beyond, a row has its 64 "
+    "largest keys (mnemoscope.results.attention). Weights are uint8: 255 is attention 1.",
     columns=(
         Column("prompt", pl.String, "", "identifier in shown_prompts"),
         Column("layer", pl.Int64, "", "0 is the first"),
         Column("head", pl.Int64, "", "query head"),
         Column("query", pl.Int64, "token", "the attending position"),
-        Column("keys", pl.List(pl.UInt16), "token", "attended positions; empty means 0, 1, ..., query"),
+        Column(
+            "keys", pl.List(pl.UInt16), "token", "attended positions (the 64 largest); empty means 0, 1, ..., query"
+        ),
         Column("weights", pl.List(pl.UInt8), "1/255", "attention on each of them"),
     ),
     key=("prompt", "layer", "head", "query"),

@@ -22,8 +22,8 @@ from mnemoscope.measures.relation_texts import RelationText
 from mnemoscope.model.batch import batch_of_ids
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
+from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.relations import RELATION_CAUSES
-from mnemoscope.results.schema.shared import VERIFICATION
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import relation_corpus
 
@@ -80,7 +80,7 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
         copy=pl.lit(args["copy"]), corpus=pl.lit(args["corpus"])
     )
     table = table.select(list(RELATION_CAUSES.schema)).cast(pl.Schema(RELATION_CAUSES.schema))
-    return {"relation_causes": table, "verification": verification(found, job.id)}
+    return {"relation_causes": table, "verification": proven(job.id, found.verification)}
 
 
 def sampled(one: Measured, rng: np.random.Generator) -> list[Sampled]:
@@ -130,18 +130,3 @@ def _rows(one: Sampled, found: Sweep, number: int, layers: list[int]) -> Iterabl
                 "passes": bool(one.passes[i, head]),
                 "effect": -float(found.effects[i, head, number]),
             }
-
-
-def verification(found: Sweep, job: str) -> pl.DataFrame:
-    """What the sweep proved about itself, as a row of the run."""
-    proof = found.verification
-    row = {
-        "where": job,
-        "check": f"patched rows computed the {proof.path} way equal whole forward passes",
-        "error": float(proof.largest),
-        "tolerance": float(proof.tolerance),
-        "ok": bool(not proof.largest > proof.tolerance),
-        "n": int(proof.rows),
-        "detail": proof.reason,
-    }
-    return pl.DataFrame([row], schema=VERIFICATION.schema)

@@ -16,16 +16,17 @@ from mnemoscope.model import weights
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.model.spelling import all_spelled
+from mnemoscope.results.attention import NAMED, attention_row, attention_table, whole_allowed
 from mnemoscope.results.job import Job
+from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.heads import HEAD_SEQUENCES
-from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS, VERIFICATION
+from mnemoscope.results.schema.shared import SHOWN_PROMPTS
 from mnemoscope.studies.heads import cause, groups, relations, shown_events
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import lead, repeated_from, sequences
 
 Rows = list[dict[str, Any]]
 SCORE_OF = {"mean": "ablation_loss", "zero": "ablation_loss_zero", "resample": "ablation_loss_resample"}
-NAMED = 16  # heads whose whole pattern is shown
 TITLES = {"random": "Random tokens, repeated", "text": "Running text"}
 
 
@@ -133,17 +134,7 @@ def _ablations(lm: LM, config: Config, args: Any, job: str) -> dict[str, pl.Data
     for index, layer in enumerate(args["layers"]):
         effects = torch.from_numpy(np.ascontiguousarray(found.effects[index].T))
         rows += _rows(place, layer, SCORE_OF[args["op"]], effects, torch.zeros(len(ids)), size, args["first"])
-    proof = found.verification
-    check = {
-        "where": job,
-        "check": f"patched rows computed the {proof.path} way equal whole forward passes",
-        "error": float(proof.largest),
-        "tolerance": float(proof.tolerance),
-        "ok": bool(not proof.largest > proof.tolerance),
-        "n": int(proof.rows),
-        "detail": proof.reason,
-    }
-    return {"head_sequences": _table(rows), "verification": pl.DataFrame([check], schema=VERIFICATION.schema)}
+    return {"head_sequences": _table(rows), "verification": proven(job, found.verification)}
 
 
 def _rows(
@@ -179,17 +170,10 @@ def _shown(lm: LM, config: Config, corpus: str) -> dict[str, pl.DataFrame]:
     """One sequence with the last token's attention in all heads, and whole patterns of the best prefix-matching heads."""
     ids = sequences(lm, config, corpus, 0, 3)[:1]
     patterns = _patterns(lm, ids)
-    whole = _best_matching(ids, patterns)
     query = ids.shape[1] - 1
+    whole = _best_matching(ids, patterns) if whole_allowed(NAMED - 1, 0, query + 1) else set[tuple[int, int]]()
     rows: Rows = [
-        {
-            "prompt": corpus,
-            "layer": layer,
-            "head": head,
-            "query": i,
-            "keys": [],
-            "weights": (pattern[head, i, : i + 1] * 255).round().to(torch.uint8).tolist(),
-        }
+        attention_row(corpus, layer, head, i, pattern[head, i].float().cpu().numpy())
         for layer, pattern in patterns.items()
         for head in range(len(pattern))
         for i in (range(query + 1) if (layer, head) in whole else (query,))
@@ -201,7 +185,7 @@ def _shown(lm: LM, config: Config, corpus: str) -> dict[str, pl.DataFrame]:
         "query": query,
     }
     return {
-        "attention_rows": pl.DataFrame(rows, schema=ATTENTION_ROWS.schema),
+        "attention_rows": attention_table(rows),
         "shown_prompts": pl.DataFrame([shown], schema=SHOWN_PROMPTS.schema),
     }
 

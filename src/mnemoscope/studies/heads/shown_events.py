@@ -18,8 +18,9 @@ from mnemoscope.measures.relation_sums import TAU, strata
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.model.spelling import spelled
+from mnemoscope.results.attention import attention_row, attention_table
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_EVENTS, SHOWN_PROMPTS
+from mnemoscope.results.schema.shared import SHOWN_EVENTS, SHOWN_PROMPTS
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import relation_corpus
 
@@ -61,7 +62,7 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
     return {
         "shown_events": pl.DataFrame(events, schema=SHOWN_EVENTS.schema),
         "shown_prompts": pl.DataFrame(prompts, schema=SHOWN_PROMPTS.schema),
-        "attention_rows": pl.DataFrame(rows, schema=ATTENTION_ROWS.schema),
+        "attention_rows": attention_table(rows),
     }
 
 
@@ -106,14 +107,7 @@ def _attention(lm: LM, one: Measured, prompt: str, queries: set[tuple[Any, ...]]
     )
     last = ids.shape[1] - 1
     return [
-        {
-            "prompt": prompt,
-            "layer": layer,
-            "head": head,
-            "query": query,
-            "keys": [],
-            "weights": (pattern[query, head, : query + 1] * 255).round().to(torch.uint8).tolist(),
-        }
+        attention_row(prompt, layer, head, query, pattern[query, head].float().cpu().numpy())
         for layer, pattern in patterns.items()
         for head in range(pattern.shape[1])
         for query in sorted({last, *(q for p, at, h, q in queries if (p, at, h) == (prompt, layer, head))})

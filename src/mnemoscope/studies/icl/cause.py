@@ -11,12 +11,10 @@ from typing import Any
 import polars as pl
 
 from mnemoscope.data.prompt import Prompt
-from mnemoscope.engine.verify import Verification
 from mnemoscope.measures.prompt_groups import groups
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.shared import VERIFICATION
 from mnemoscope.studies.icl import prompts as asked
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import Design, design_of
@@ -107,20 +105,3 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
 def place_of(job: Job) -> dict[str, str]:
     """The columns that all tables of this part begin with."""
     return {"copy": job.args["copy"], "task": job.args["task"]}
-
-
-def verified(job: Job, *proofs: Verification) -> pl.DataFrame:
-    """The rows of the table of verification."""
-    rows = [
-        {
-            "where": job.id if i == 0 else f"{job.id} ({i})",
-            "check": f"patched rows computed the {proof.path} way equal whole forward passes",
-            "error": float(proof.largest),
-            "tolerance": float(proof.tolerance),
-            "ok": bool(not proof.largest > proof.tolerance),
-            "n": int(proof.rows),
-            "detail": proof.reason,
-        }
-        for i, proof in enumerate(proofs)
-    ]
-    return pl.DataFrame(rows, schema=VERIFICATION.schema)

@@ -24,9 +24,10 @@ from mnemoscope.model.answers import answers
 from mnemoscope.model.batch import Batch, tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
+from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.icl_cause import ABLATIONS, HEAD_GAINS, RUNS, SHARPENING
 from mnemoscope.stats.layer_matched import Head, layer_matched
-from mnemoscope.studies.icl.cause import Item, Rows, place_of, verified
+from mnemoscope.studies.icl.cause import Item, Rows, place_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import Design
 from mnemoscope.studies.icl.inside import inside
@@ -156,7 +157,7 @@ def ablations(job: Job, config: Config, lm: LM, design: Design, items: Sequence[
         "icl_head_gains": _gains(job, picked, alone),
         "icl_ablations": pl.DataFrame(rows, schema=ABLATIONS.schema),
     }
-    return {**tables, "verification": verified(job, *(one.verification for one in proofs))}
+    return {**tables, "verification": proven(job.id, *(one.verification for one in proofs))}
 
 
 def spelled(heads: Sequence[Head]) -> str:
@@ -265,5 +266,5 @@ def sharpening(job: Job, config: Config, lm: LM, design: Design, items: Sequence
             for i, item in enumerate(items)
         ]
         frames.append(pl.DataFrame(rows, schema=SHARPENING.schema))
-        proofs.append(verified(job, found.verification).with_columns(where=pl.lit(f"{job.id} ({run})")))
+        proofs.append(proven(f"{job.id} ({run})", found.verification))
     return {"icl_sharpening": pl.concat(frames), "verification": pl.concat(proofs)}

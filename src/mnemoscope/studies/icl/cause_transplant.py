@@ -9,8 +9,9 @@ import polars as pl
 from mnemoscope.measures.transplant import SOURCES, Runs, Transplanted, behind, runs, transplanted
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
+from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.icl_cause import CONTEXT_RUNS, PLACES, TRANSPLANTS
-from mnemoscope.studies.icl.cause import Item, Rows, place_of, verified
+from mnemoscope.studies.icl.cause import Item, Rows, place_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import SHUFFLED, Design
 
@@ -33,7 +34,7 @@ def transplants(job: Job, config: Config, lm: LM, design: Design, items: Sequenc
     return {
         "icl_context_runs": pl.DataFrame(_runs(job, config, lm, aligned, found, kept), schema=CONTEXT_RUNS.schema),
         "icl_transplants": _patched(job, found, kept),
-        "verification": verified(job, found.verification),
+        "verification": proven(job.id, found.verification),
     }
 
 

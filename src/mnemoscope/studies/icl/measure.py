@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-import torch
 
-from mnemoscope.data.lines import read
+from mnemoscope.data.lines import PRESETS, read
 from mnemoscope.data.passages import judged
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.engine.record import record, wanted
@@ -26,13 +25,14 @@ from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 from mnemoscope.model.padding import padding_reason
 from mnemoscope.model.spelling import all_spelled
+from mnemoscope.results.attention import attention_row, attention_table
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.icl import ANSWERS, ATTENTION, PROMPTS, VECTORS
-from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS, VERIFICATION
+from mnemoscope.results.schema.shared import SHOWN_PROMPTS, VERIFICATION
 from mnemoscope.studies.icl import cause
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.inside import GROUPS, Inside, inside
-from mnemoscope.studies.icl.prompts import length, prompts, span
+from mnemoscope.studies.icl.prompts import length, prompts
 
 Models = Callable[..., LM]
 NAN = math.nan
@@ -78,6 +78,7 @@ def _verified(lm: LM, job: str) -> pl.DataFrame:
         "check": "continuations read behind cached keys and values equal whole passes",
         "error": found.error,
         "tolerance": found.allowed,
+        "floor": float("nan"),
         "ok": not found.reason,
         "n": 8 * lm.d_vocab,
         "detail": f"{found.reason}: every continuation is read with its whole prompt" if found.reason else "",
@@ -112,7 +113,7 @@ def _judged(prompt: Prompt, one: Answered, task: str, preset: str) -> dict[str, 
     said = one.said.split("\n")[0] if one.said.strip() else ""
     scored = {"said": said, "logprob": one.logprob, "margin": one.margin, "right": NAN, "content": NAN, "error": NAN}
     if preset:
-        y, most = read(one.said), span(preset)
+        y, most = read(one.said), PRESETS[preset].span
         error = most if math.isnan(y) else min(abs(y - float(prompt.labels["y"])), most)
         return {**scored, "error": error, "unread": float(math.isnan(y))}
     if task in PASSAGES:
@@ -203,13 +204,12 @@ def _shown(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame]:
 
         def layer_done(layer: int, found: Mapping[str, Any], name: str = condition, at: int = query) -> None:
             for head, row in enumerate(found["pattern"][0, 0]):
-                weights = (row[: at + 1] * 255).round().to(torch.uint8).tolist()
-                rows.append({"prompt": name, "layer": layer, "head": head, "query": at, "keys": [], "weights": weights})
+                rows.append(attention_row(name, layer, head, at, row.float().cpu().numpy()))
 
         record(lm, batch, wanted(lm, ("pattern",), None), batch.last[:, None], layer_done)
     return {
         "shown_prompts": pl.DataFrame(shown, schema=SHOWN_PROMPTS.schema),
-        "attention_rows": pl.DataFrame(rows, schema=ATTENTION_ROWS.schema),
+        "attention_rows": attention_table(rows),
     }
 
 

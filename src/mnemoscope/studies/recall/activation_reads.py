@@ -9,11 +9,11 @@ from mnemoscope.engine.sweep import sweep_cells
 from mnemoscope.engine.vocabulary import exact_rank
 from mnemoscope.measures.answer_rows import answer_rows
 from mnemoscope.model.lm import LM
+from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.recall_mlp import INTERCEPT_TOPICS, REPLACEMENT_PROMPTS
 from mnemoscope.stats.regression import least_squares
 from mnemoscope.studies.recall.asking import HALVES
 from mnemoscope.studies.recall.config import Config
-from mnemoscope.studies.recall.rows import verified
 from mnemoscope.studies.recall.situation import Rows, Situation, Vectors, about, alive, arrays, framed, units
 
 
@@ -114,7 +114,7 @@ def _replacements(lm: LM, config: Config, here: Situation) -> tuple[Rows, pl.Dat
             for i, ask in enumerate(here.asks)
         ]
     where = f"activation {here.one.name} layer {layer} {here.copy}"
-    return rows, verified(where, "replaced MLP outputs", found.verification)
+    return rows, proven(where, found.verification, what="replaced MLP outputs")
 
 
 def _predictions(here: Situation, topics: np.ndarray) -> dict[str, Vectors]:

@@ -14,11 +14,11 @@ from mnemoscope.errors import UnsupportedError
 from mnemoscope.measures.function_application import Exchanged, bystanders, exchange, named, of_heads, places, terms
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
+from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.recall_mlp import ANSWER_LAYERS, COPIES, EXCHANGE_PROMPTS
 from mnemoscope.studies.recall.asking import HALVES, Ask, Asked, asks, exchanges, other
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import logits_of
-from mnemoscope.studies.recall.rows import verified
 from mnemoscope.studies.recall.selection import POOLED, Head, heads_of, known_relations, of_names, selected
 
 Rows = list[dict[str, Any]]
@@ -67,7 +67,7 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
         "exchange_prompts": _table(rows, EXCHANGE_PROMPTS.schema, same),
         "answer_layers": _table(layers, ANSWER_LAYERS.schema, same),
     }
-    return found | ({"verification": verified(job.id, "exchanged rows", worst(checks))} if checks else {})
+    return found | ({"verification": proven(job.id, worst(checks), what="exchanged rows")} if checks else {})
 
 
 def worst(checks: Sequence[Verification]) -> Verification:

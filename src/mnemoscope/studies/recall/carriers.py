@@ -21,11 +21,12 @@ from mnemoscope.engine.sweep import Sweep, sweep_cells
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
+from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.recall import EFFECT_PROMPTS, MLP
 from mnemoscope.studies.recall.asking import HALVES, Ask, asks, exchanges, other
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import left_out
-from mnemoscope.studies.recall.rows import grid, verified, who
+from mnemoscope.studies.recall.rows import grid, who
 from mnemoscope.studies.recall.selection import POOLED, heads_of, of_names, selected
 
 RECEIVING = 5  # task heads whose q, k, v are receivers, all of them together
@@ -57,7 +58,7 @@ def measure_interchange(job: Job, config: Config, models: Callable[..., LM]) -> 
         budget=config.budget,
     )
     frame = _rows(base, senders, found.effects, found.base[:, 0], args["copy"], "interchange", "logits")
-    proof = verified(job.id, "interchanged rows", found.verification)
+    proof = proven(job.id, found.verification, what="interchanged rows")
     return {"effect_prompts": frame, "verification": proof, "left_out": skipped}
 
 
@@ -72,7 +73,7 @@ def measure_paths(job: Job, config: Config, models: Callable[..., LM]) -> dict[s
     try:
         found = _paths(lm, config, every, every, None, "logits")
         frames.append(_path_rows(lm, every, found, args["copy"], "logits"))
-        checks.append(verified(job.id, "path patching to the logits", found.verification))
+        checks.append(proven(job.id, found.verification, what="paths to the logits"))
         for half in HALVES:
             heads = selected(lm, config, other(half), args["names"]).task_heads.get(POOLED, ())[:RECEIVING]
             some = [ask for ask in every if ask.half == half]

@@ -7,8 +7,6 @@ import numpy as np
 import polars as pl
 from jaxtyping import Shaped
 
-from mnemoscope.engine.verify import Verification
-from mnemoscope.results.schema.shared import VERIFICATION
 from mnemoscope.results.schema.table import Table
 from mnemoscope.studies.recall.asking import Ask
 
@@ -33,17 +31,3 @@ def who(asks: Sequence[Ask]) -> dict[str, list[Any]]:
     """The columns that identify prompts."""
     names = ("relation", "topic", "half", "template")
     return {name: [getattr(ask, name) for ask in asks] for name in names}
-
-
-def verified(where: str, what: str, proof: Verification) -> pl.DataFrame:
-    """The row that says how a sweep was checked."""
-    row = {
-        "where": where,
-        "check": f"{what} computed the {proof.path} way equals whole forward passes",
-        "error": float(proof.largest),
-        "tolerance": float(proof.tolerance),
-        "ok": bool(not proof.largest > proof.tolerance),
-        "n": int(proof.rows),
-        "detail": proof.reason,
-    }
-    return pl.DataFrame([row], schema=VERIFICATION.schema)

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import polars as pl
-import torch
 
 from mnemoscope.engine.record import trace
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.model.spelling import all_spelled
+from mnemoscope.results.attention import attention_row, attention_table
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.shared import ATTENTION_ROWS, SHOWN_PROMPTS
+from mnemoscope.results.schema.shared import SHOWN_PROMPTS
 from mnemoscope.studies.recall.asking import asks
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.selection import heads_of, of_names
@@ -39,10 +39,9 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
             }
         )
         for layer, head in heads_of(lm):
-            weights = (seen.at("pattern", layer)[0, 0, head].float() * 255).round().clamp(0, 255).to(torch.uint8)
-            place = {"prompt": one.name, "layer": layer, "head": head, "query": len(ids) - 1}
-            rows.append({**place, "keys": [], "weights": weights.tolist()})
+            weights = seen.at("pattern", layer)[0, 0, head].float().cpu().numpy()
+            rows.append(attention_row(one.name, layer, head, len(ids) - 1, weights))
     return {
         "shown_prompts": pl.DataFrame(shown, schema=SHOWN_PROMPTS.schema),
-        "attention_rows": pl.DataFrame(rows, schema=ATTENTION_ROWS.schema),
+        "attention_rows": attention_table(rows),
     }

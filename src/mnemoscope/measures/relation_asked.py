@@ -4,6 +4,7 @@ The matched null and its permutation are ours (docs/method.md); the fake target 
 2402.13055), who put a fixed other token of the text in the place of the tail.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +51,29 @@ def by_pair(one: Asked, event: Events) -> tuple[Asked, Int[Tensor, " row"], Int[
     n = int(event.query.amax()) + 1 if len(event.query) else 1
     pairs, row = (one.row * n + event.source).unique(return_inverse=True)
     return replace(one, row=row), pairs % n, pairs // n
+
+
+def joined(parts: Sequence[tuple[Asked, int]]) -> Asked:
+    """Questions to be read from one set of rows: each part with the number of rows in front of its own.
+
+    The parts' opportunities follow one another; narrower ones are filled up with "none" (rivals) and the tail (redraws).
+    """
+
+    def wide(values: Tensor, width: int, filling: Tensor | int) -> Tensor:
+        more = torch.empty(len(values), width - values.shape[1], dtype=values.dtype, device=values.device)
+        more.copy_(filling if isinstance(filling, Tensor) else torch.full_like(more, filling))
+        return torch.cat([values, more], dim=1)
+
+    rivals = max(one.rivals.shape[1] for one, _ in parts)
+    draws = max(one.redrawn.shape[1] for one, _ in parts)
+    return Asked(
+        row=torch.cat([one.row + first for one, first in parts]),
+        tail=torch.cat([one.tail for one, _ in parts]),
+        rivals=torch.cat([wide(one.rivals, rivals, -1) for one, _ in parts]),
+        matched=torch.cat([wide(one.matched, rivals, 0) for one, _ in parts]),
+        redrawn=torch.cat([wide(one.redrawn, draws, one.tail[:, None]) for one, _ in parts]),
+        other=torch.cat([one.other for one, _ in parts]),
+    )
 
 
 def priorities(n_triples: int, ctx: Context, draws: int, seed: int) -> Float[Tensor, "triple context draw"]:

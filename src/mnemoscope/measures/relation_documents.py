@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mnemoscope.measures.relation_cells import DOCUMENTS, OPPORTUNITIES, STRATUM, TRIPLES
 from mnemoscope.measures.relation_events import context, events
-from mnemoscope.measures.relation_pass import Matrices, measure_texts
+from mnemoscope.measures.relation_pass import measure_texts
 from mnemoscope.measures.relation_record import recorded
 from mnemoscope.measures.relation_sums import CHANCES, ROWS, Held, chances_of, strata, summed
 from mnemoscope.measures.relation_texts import RelationText
@@ -64,7 +64,6 @@ def relation_statistics(
     Texts without a usable triple do not count.
     """
     used = [i for i, text in enumerate(texts) if len(text.pairs)]
-    kept: dict[int, Matrices] = {}
     chances: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
     triples: list[pl.DataFrame] = []
@@ -72,7 +71,7 @@ def relation_statistics(
         part = used[start : start + BATCH]
         queries = [drawn_positions(texts[i], positions, seed) for i in part]
         chances += [chances_of(texts[i], q) for i, q in zip(part, queries, strict=True)]
-        measured = measure_texts(lm, [texts[i] for i in part], queries, draws=draws, seed=seed, kept=kept)
+        measured = measure_texts(lm, [texts[i] for i in part], queries, draws=draws, seed=seed)
         for i, one in zip(part, measured, strict=True):
             sums = summed(one, tau_star, None if held is None else held[i])
             found.append(sums.rows)

@@ -80,71 +80,100 @@ def shares(
     Undefined (nan) where fewer than 3 tokens are visible, where max z - min z < 1e-4 bound, and where nothing is above the
     mean; the null also without matched tokens, the percentile without same-type tokens.
     """
-    return read(promotion(logits, bound, visible), asked)
+    return read(logits, bound, Reading.of(visible, asked))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """What a head promotes among visible tokens: q up to a common factor, its sum, and whether it means anything."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """What `read` needs besides the pushes, worked out once for all layers. Masks are numbers, to be added and multiplied.
 
-    logits: Float[Tensor, "head row context"]
-    q: Float[Tensor, "head row context"]
-    total: Float[Tensor, "head row"]
-    defined: Bool[Tensor, "head row"]
-
-
-def promotion(
-    logits: Float[Tensor, "head row context"],
-    bound: Float[Tensor, "head row"],
-    visible: Bool[Tensor, "row context"],
-) -> Promotion:
-    """q_u = relu(expm1(z_u - max z) - mean over C of expm1(z - max z)); definition and conditions in `shares`.
-
-    Hidden tokens are held at z = -inf, where expm1 is -1 and q is 0, because no mean lies below -1. Masks are numbers that are
-    added and multiplied: filling by a mask of booleans costs five times as much, and this is where the measurement spends its time.
+    hidden         -inf at tokens that are not visible, 0 elsewhere; seen: 1 and 0; n: visible tokens
+    row            as in `Asked`
+    shares         places in a flat [row context] of the tail, the other token, the rivals and the redrawn tails
+    ranks          of the tail and the rivals
+    matched, there which rivals are matched, and which are rivals at all; several, same: how many
+    fake           whether there is an other token
     """
-    z, seen, n = logits.float(), visible.float(), visible.sum(-1)
-    hidden = torch.zeros_like(seen).masked_fill(~visible, -torch.inf)
-    q = z + hidden
-    top = q.amax(-1)
-    spread = top - (z - hidden).amin(-1)
-    q.sub_(top[..., None]).expm1_()  # exact for small differences, and cannot overflow
-    mean = torch.einsum("hrc,rc->hr", q, seen) / n
-    q.sub_(mean[..., None]).relu_()
-    total = q.sum(-1)
-    return Promotion(logits=z, q=q, total=total, defined=(n >= FEWEST) & (spread >= FLAT * bound) & (total > 0))
+
+    hidden: Float[Tensor, "row context"]
+    seen: Float[Tensor, "row context"]
+    n: Int[Tensor, " row"]
+    row: Int[Tensor, " event"]
+    shares: Int[Tensor, "event which"]
+    ranks: Int[Tensor, "event tail_and_rival"]
+    matched: Float[Tensor, "event rival"]
+    there: Float[Tensor, "event rival"]
+    several: Int[Tensor, " event"]
+    same: Int[Tensor, " event"]
+    fake: Bool[Tensor, " event"]
+
+    @classmethod
+    def of(cls, visible: Bool[Tensor, "row context"], asked: Asked) -> "Reading":
+        """Plan the reading of `asked` on rows with those visible tokens."""
+        start = (asked.row * visible.shape[-1])[
+            :, None
+        ]  # of the event's row; a token that is not there reads any place
+        tail, other = asked.tail[:, None], asked.other[:, None]
+        there = asked.rivals >= 0
+        return cls(
+            hidden=torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, -torch.inf),
+            seen=visible.float(),
+            n=visible.sum(-1),
+            row=asked.row,
+            shares=start + torch.cat([tail, other, asked.rivals, asked.redrawn], dim=-1).clamp(min=0),
+            ranks=start + torch.cat([tail, asked.rivals], dim=-1).clamp(min=0),
+            matched=asked.matched.float(),
+            there=there.float(),
+            several=asked.matched.sum(-1),
+            same=there.sum(-1),
+            fake=asked.other >= 0,
+        )
 
 
-def read(pushed: Promotion, asked: Asked) -> Shares:
-    """What is asked at every opportunity, out of one promotion; definitions in `shares`."""
-    rivals, drawn = asked.rivals.shape[1], asked.redrawn.shape[1]
-    single = torch.stack([asked.tail, asked.other], dim=-1)
-    total, defined = pushed.total[:, asked.row], pushed.defined[:, asked.row]
-    picked = _at(pushed.q, asked.row, torch.cat([single, asked.rivals, asked.redrawn], dim=-1)) / total[..., None]
+def read(logits: Float[Tensor, "head row context"], bound: Float[Tensor, "head row"], reading: Reading) -> Shares:
+    """What is asked at every opportunity; definitions in `shares`."""
+    q, total, defined = _promotion(logits, bound, reading)
+    last, sure = 2 + reading.matched.shape[1], defined[:, reading.row]
+    picked = _at(q, reading.shares) / total[:, reading.row, None]
     tail, other = picked[..., 0], picked[..., 1]
-    n, same = asked.matched.sum(-1), (asked.rivals >= 0).sum(-1)
-    matched = torch.einsum("her,er->he", picked[..., 2 : 2 + rivals], asked.matched.float())
-    every = (tail + matched) / n
-    z = _at(pushed.logits, asked.row, torch.cat([asked.tail[:, None], asked.rivals], dim=-1))
+    matched = torch.einsum("her,er->he", picked[..., 2:last], reading.matched)
+    members = ((tail + matched) / reading.several)[..., None]
+    z = _at(logits, reading.ranks)
     sign = (z[..., :1] - z[..., 1:]).sign_()
-    below = (torch.einsum("her,er->he", sign, (asked.rivals >= 0).float()) + same) / 2  # ties count half
-    fair = defined & (n > 0)
-    redrawn = picked[..., 2 + rivals :] * (1 + 1 / n)[:, None] - every[..., None]  # a_u - mean of the other members
+    below = (torch.einsum("her,er->he", sign, reading.there) + reading.same) / 2  # ties count half
+    fair = sure & (reading.several > 0)
+    redrawn = picked[..., last:] * (1 + 1 / reading.several)[:, None] - members  # a_u - mean of the other members
     return Shares(
-        index=tail.where(defined, torch.nan),
-        null=(matched / n).where(fair, torch.nan),
-        percentile=(below / same).where(defined & (same > 0), torch.nan),
-        redrawn=redrawn.where(fair[..., None], torch.nan) if drawn else redrawn,
-        other=other.where(defined & (asked.other >= 0), torch.nan),
+        index=tail.where(sure, torch.nan),
+        null=(matched / reading.several).where(fair, torch.nan),
+        percentile=(below / reading.same).where(sure & (reading.same > 0), torch.nan),
+        redrawn=redrawn.where(fair[..., None], torch.nan),
+        other=other.where(sure & reading.fake, torch.nan),
     )
 
 
+def _promotion(
+    logits: Float[Tensor, "head row context"], bound: Float[Tensor, "head row"], reading: Reading
+) -> tuple[Float[Tensor, "head row context"], Float[Tensor, "head row"], Bool[Tensor, "head row"]]:
+    """q_u = relu(expm1(z_u - max z) - mean over C of expm1(z - max z)), its sum over C, and whether it means anything.
+
+    Hidden tokens are held at z = -inf, where expm1 is -1 and q is 0, because no mean lies below -1. This is where the measurement
+    spends its time: filling by a mask of booleans would cost five times as much as adding one.
+    """
+    q = logits + reading.hidden
+    top = q.amax(-1)
+    spread = top - (logits - reading.hidden).amin(-1)
+    q.sub_(top[..., None]).expm1_()  # exact for small differences, and cannot overflow
+    mean = torch.einsum("hrc,rc->hr", q, reading.seen) / reading.n
+    q.sub_(mean[..., None]).relu_()
+    total = q.sum(-1)
+    return q, total, (reading.n >= FEWEST) & (spread >= FLAT * bound) & (total > 0)
+
+
 def _at(
-    values: Float[Tensor, "head row context"], row: Int[Tensor, " event"], token: Int[Tensor, "event which"]
+    values: Float[Tensor, "head row context"], places: Int[Tensor, "event which"]
 ) -> Float[Tensor, "head event which"]:
-    """The values of some tokens (any, where there is none) in the row of every opportunity."""
-    flat = (token.clamp(min=0) + (row * values.shape[-1])[:, None]).flatten()
-    return values.flatten(1).index_select(1, flat).unflatten(1, tuple(token.shape))
+    return values.flatten(1).index_select(1, places.flatten()).unflatten(1, tuple(places.shape))
 
 
 @dataclass(frozen=True, kw_only=True)

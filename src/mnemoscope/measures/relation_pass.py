@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mnemoscope.measures.relation_asked import FAKE, asked, by_pair, priorities
+from mnemoscope.measures.relation_asked import FAKE, asked, by_pair, joined, priorities
 from mnemoscope.measures.relation_events import Context, Events, context, events
-from mnemoscope.measures.relation_index import Asked, Gate, Shares, promotion, read, shares
+from mnemoscope.measures.relation_index import Gate, Reading, Shares, read
 from mnemoscope.measures.relation_pushes import Maps, Matrices, Pushes
 from mnemoscope.measures.relation_record import Kept, recorded
 from mnemoscope.measures.relation_texts import RelationText
@@ -52,13 +52,11 @@ def measure_texts(
     *,
     draws: int = 0,
     seed: int = 0,
-    kept: dict[int, Matrices] | None = None,
 ) -> tuple[Measured, ...]:
     """Run the texts as one batch and measure every head.
 
     queries    sampled attending positions per text (None: all opportunities)
     draws      tails drawn in place of the true one, for the permutation; from `seed` and the document's id
-    kept       where value and output weights are kept between batches: to find them takes as long as a forward pass
     """
     views = [
         _View.of(text, q, draws=draws, seed=seed) for text, q in zip(texts, queries or [None] * len(texts), strict=True)
@@ -66,13 +64,10 @@ def measure_texts(
     run = recorded(lm, [text.ids for text in texts], [view.events for view in views])
     maps = Maps.of(lm, [view.ctx for view in views])
     layers: list[dict[int, Layer]] = [{} for _ in views]
-    found_weights = {} if kept is None else kept
     for layer, seen in run.layers.items():
-        if layer not in found_weights:
-            found_weights[layer] = Matrices.of(lm, layer)
-        pushes = Pushes.of(lm, layer, maps, found_weights[layer])
+        pushes = Pushes.of(lm, layer, maps, Matrices.of(lm, layer))
         for b, view in enumerate(views):
-            scale = None if run.scale is None else run.scale[b, view.events.queries()[0]]
+            scale = None if run.scale is None else run.scale[b, view.queries]
             found, reverse = _shares(view, seen[b], pushes, maps.columns[b], scale)
             layers[b][layer] = Layer(gate=seen[b].forward, shares=found, backward=seen[b].backward, reverse=reverse)
     return tuple(
@@ -83,13 +78,18 @@ def measure_texts(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _View:
-    """One text: its distinct tokens, its opportunities, and what is asked at each, forward and backward."""
+    """One text: its distinct tokens, its opportunities, and how they are read from the pushes of a layer.
+
+    Pushes come in rows: of RI-lit one per attending position (`queries`), of RI-src and RI-ctx-src one per pair of head word and
+    attending position (`sources`, `rows`: their positions and places in `queries`), of RI-out one per attending position again.
+    """
 
     ctx: Context
     events: Events
-    asked: Asked
-    pairs: tuple[Asked, Int[Tensor, " row"], Int[Tensor, " row"]]
-    backward: Asked
+    queries: Int[Tensor, " row"]
+    sources: Int[Tensor, " pair"]
+    rows: Int[Tensor, " pair"]
+    reading: Reading
 
     @classmethod
     def of(cls, text: RelationText, queries: Int[Tensor, "triple query"] | None, *, draws: int, seed: int) -> "_View":
@@ -98,16 +98,25 @@ class _View:
         place = text.lead + FAKE
         other = int(ctx.of[place]) if place < len(ctx.of) else -1
         own = seed + zlib.crc32(text.document.id.encode())
-        forward = asked(found, priorities(len(text.pairs), ctx, draws, own), other)
+        here = asked(found, priorities(len(text.pairs), ctx, draws, own), other)
         back = events(ctx, text.pairs.flip(1), queries=queries)
         backward = asked(back, priorities(len(text.pairs), ctx, 0, own))
-        return cls(ctx=ctx, events=found, asked=forward, pairs=by_pair(forward, found), backward=backward)
+        positions, row = found.queries()
+        pairs, sources, rows = by_pair(here, found)
+        seen = _seen(found, positions, row)
+        n, several = len(positions), len(sources)
+        last = n + 2 * several
+        every = joined([(here, 0), (pairs, n), (pairs, n + several), (here, last), (backward, last)])
+        visible = torch.cat([seen, seen[rows], seen[rows], seen])
+        return cls(
+            ctx=ctx, events=found, queries=positions, sources=sources, rows=rows, reading=Reading.of(visible, every)
+        )
 
-    def seen(self) -> Tensor:
-        """Distinct tokens visible at each attending position [row context]."""
-        queries, row = self.events.queries()
-        first = torch.zeros_like(queries).scatter(0, row, torch.arange(len(row), device=row.device))
-        return self.events.visible[first]
+
+def _seen(found: Events, positions: Int[Tensor, " row"], row: Int[Tensor, " event"]) -> Bool[Tensor, "row context"]:
+    """Distinct tokens visible at each attending position."""
+    first = torch.zeros_like(positions).scatter(0, row, torch.arange(len(row), device=row.device))
+    return found.visible[first]
 
 
 def _shares(
@@ -116,23 +125,47 @@ def _shares(
     """All variants of one layer on one text, and RI-out in the reverse direction."""
     if pushes.folded is None or not len(view.events.query):
         return {}, None
-    queries, _ = view.events.queries()
-    down = torch.ones(len(queries), device=columns.device) if scale is None else 1 / scale
-    folded, seen = pushes.folded.index_select(0, columns), view.seen()
-    pairs, sources, rows = view.pairs
-    found: dict[str, Shares] = {}
-    if pushes.values is not None and pushes.raw is not None and pushes.bound is not None:
-        values, raw = (x.index_select(0, columns) for x in (pushes.values, pushes.raw))
-        embedded = torch.einsum("ehd,chd->hec", values, raw)
-        now, head, bound = view.ctx.of[queries], view.ctx.of[sources], pushes.bound[:, columns]
-        found["lit"] = shares(embedded.index_select(1, now), bound[:, now], seen, view.asked)
-        found["src"] = shares(embedded.index_select(1, head), bound[:, head], seen[rows], pairs)
-    distinct, of = sources.unique(return_inverse=True)
-    values, by_row = kept.values[distinct][:, pushes.kv], down[rows]
-    size = pushes.largest(values, kept.size, distinct)[:, of] * by_row[None]
-    context = torch.einsum("shd,chd->hsc", values, folded).index_select(1, of).mul_(by_row[None, :, None])
-    found["ctx_src"] = shares(context, size, seen[rows], pairs)
-    size = pushes.largest(kept.outputs, kept.size, None) * down[None]
-    out = promotion(torch.einsum("rhd,chd->hrc", kept.outputs * down[:, None, None], folded), size, seen)
-    found["out"] = read(out, view.asked)
-    return found, read(out, view.backward)
+    down = torch.ones(len(view.queries), device=columns.device) if scale is None else 1 / scale
+    logits, bound = zip(_embedded(view, pushes, columns), *_in_context(view, kept, pushes, columns, down), strict=True)
+    found = read(torch.cat(logits, dim=1), torch.cat(bound, dim=1), view.reading)
+    each = [_part(found, i, len(view.events.query)) for i in range(len(VARIANTS) + 1)]
+    named = dict(zip(VARIANTS, each, strict=False))
+    return named if pushes.raw is not None else {name: named[name] for name in ("ctx_src", "out")}, each[-1]
+
+
+def _embedded(view: _View, pushes: Pushes, columns: Int[Tensor, " context"]) -> tuple[Tensor, Tensor]:
+    """Pushes of raw embeddings, and the largest there could be: of the current token, then of the head word; 0 without weights."""
+    assert pushes.folded is not None
+    tokens = view.ctx.of[torch.cat([view.queries, view.sources])]
+    if pushes.values is None or pushes.raw is None or pushes.bound is None:
+        nothing = torch.zeros(len(pushes.kv), len(tokens), len(columns), device=columns.device)
+        return nothing, nothing[..., 0]
+    values, raw = (x.index_select(0, columns) for x in (pushes.values, pushes.raw))
+    embedded = torch.einsum("ehd,chd->hec", values, raw)
+    return embedded.index_select(1, tokens), pushes.bound[:, columns[tokens]]
+
+
+def _in_context(
+    view: _View, kept: Kept, pushes: Pushes, columns: Int[Tensor, " context"], down: Float[Tensor, " row"]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Pushes through the final norm, and the largest there could be: of values at the head word, then of whole outputs."""
+    assert pushes.folded is not None
+    folded, scale = pushes.folded.index_select(0, columns), down[view.rows]
+    distinct, of = view.sources.unique(return_inverse=True)
+    values = kept.values[distinct][:, pushes.kv]
+    context = torch.einsum("shd,chd->hsc", values, folded).index_select(1, of).mul_(scale[None, :, None])
+    size = pushes.largest(values, kept.size, distinct)[:, of] * scale[None]
+    out = torch.einsum("rhd,chd->hrc", kept.outputs * down[:, None, None], folded)
+    return (context, size), (out, pushes.largest(kept.outputs, kept.size, None) * down[None])
+
+
+def _part(found: Shares, i: int, n: int) -> Shares:
+    """Opportunities i n to (i + 1) n."""
+    here = slice(i * n, (i + 1) * n)
+    return Shares(
+        index=found.index[:, here],
+        null=found.null[:, here],
+        percentile=found.percentile[:, here],
+        redrawn=found.redrawn[:, here],
+        other=found.other[:, here],
+    )

@@ -33,7 +33,11 @@ class Matrices:
 
     @classmethod
     def of(cls, lm: LM, layer: int) -> "Matrices":
-        """Found, and proven, once."""
+        """Found, and proven, once per LM: to find them takes as long as some forward passes."""
+        return lm.once(f"value and output weights of layer {layer}", lambda: cls._found(lm, layer))
+
+    @classmethod
+    def _found(cls, lm: LM, layer: int) -> "Matrices":
         try:
             W_O = weights.W_O(lm, layer).float()
         except UnsupportedError:

@@ -147,6 +147,34 @@ def test_the_suppressor_takes_what_it_should(kind, suppressor, amount, plant, pr
     assert said["logits"] == amount
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_plain_text_is_expected_as_surely_as_answers_and_spared_or_not(alike, plant, probe):
+    """Every habitual word expects the next one, at strengths on both sides of an answer's; the twin takes the same from them."""
+    from mnemoscope.data.prompt import Prompt
+    from mnemoscope.reference.planting.habits import HABITUAL, STRONGEST, WEAKEST
+    from mnemoscope.reference.planting.recall import ANSWER
+    from mnemoscope.reference.planting.space import LOGIT_GAIN
+
+    text = " ".join(HABITUAL)
+    looked = probe(plant("recall", noise=0.0, alike=alike, **SIZES), [Prompt(text=text)])
+    following = looked.tokens([*HABITUAL[1:], HABITUAL[0]])
+    before, after = (looked.stream[i][0, -len(HABITUAL) :] @ looked.W_U for i in (-2, -1))
+    sure = before[range(len(HABITUAL)), following]
+    assert (before.argmax(-1) == following).all()
+    assert sure.min() / LOGIT_GAIN == pytest.approx(WEAKEST, rel=0.05)
+    assert sure.max() / LOGIT_GAIN == pytest.approx(STRONGEST, rel=0.05)
+    assert WEAKEST < ANSWER < STRONGEST
+    taken = sure - after[range(len(HABITUAL)), following]
+    assert taken.mean().item() == pytest.approx(looked.truth.facts["suppression"]["logits"] * alike, rel=0.05, abs=0.05)
+
+
+def test_a_head_cannot_take_from_plain_text(plant):
+    from mnemoscope.errors import InputError
+
+    with pytest.raises(InputError, match="suppressor of all"):
+        plant("recall", suppressor="head", alike=True, **SIZES)
+
+
 def test_truth_names_every_role_once(recall):
     seen = {}
     for part in (*recall.truth.heads, *recall.truth.mlps):

@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from mnemoscope.errors import OptionError
-from mnemoscope.stats.bootstrap import bootstrap, bootstrap_ratio, bootstrap_ratios, multiplicities, pigeonhole_mean
+from mnemoscope.stats.bootstrap import bootstrap, bootstrap_ratio, bootstrap_ratios, multiplicities
 from mnemoscope.stats.clusters import clustered_mean
+from mnemoscope.stats.pigeonhole import pigeonhole_mean
 
 
 def test_bca_is_scipys():

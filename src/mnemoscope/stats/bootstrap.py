@@ -3,9 +3,7 @@
 Clusters (documents, topics, items) are drawn with replacement, whole. Three intervals: percentile; BCa (bias-corrected and
 accelerated: Efron 1987, JASA 82; acceleration from the delete-one-cluster jackknife); studentised (bootstrap-t, Efron and
 Tibshirani 1993, section 12.5), which is the default wherever a standard error exists, because with 10 to 40 clusters the other
-two are too short. Means and ratios are reduced to sums per cluster first, so that a resample is one row of a matrix product. Two
-crossed groupings (document x tail type) have the pigeonhole bootstrap of Owen (2007, Annals of Applied Statistics 1,
-"The pigeonhole bootstrap"), which is conservative; `clusters.clustered_means` is the primary two-way interval.
+two are too short. Means and ratios are reduced to sums per cluster first, so that a resample is one row of a matrix product.
 """
 
 import math
@@ -19,6 +17,7 @@ from scipy.stats import norm
 from mnemoscope.errors import choose
 from mnemoscope.stats.clusters import codes, matched, sums
 from mnemoscope.stats.estimate import Estimate, Estimates, reasons, undefined
+from mnemoscope.stats.strata import centred, draws, strata_of
 
 INTERVALS: Final = ("percentile", "bca", "studentised")
 CELLS_AT_ONCE: Final = 512  # columns per matrix product: n_boot x 512 doubles, 8 MB at 2,000 resamples
@@ -35,6 +34,7 @@ def bootstrap_ratios(
     clusters: Shaped[np.ndarray, " unit"],
     *,
     rng: np.random.Generator,
+    strata: Shaped[np.ndarray, " unit"] | None = None,
     n_boot: int = 2000,
     interval: str = "studentised",
     null: float = 0.0,
@@ -42,10 +42,14 @@ def bootstrap_ratios(
 ) -> Estimates:
     """Ratio of sums, theta = sum A / sum B, per cell; B = 1 per present unit (a mean) where `denominator` is None.
 
-    Units where A or B is nan are left out of that cell. Studentised by the linearised standard error
-    G/(G-1) sum_g (A_g - theta B_g)^2 / (sum B)^2 within every resample; p is the share (1 + b)/(1 + m) of resamples whose |t|
-    about theta reaches |theta - null| / se (percentile, BCa: twice the smaller tail share beyond the null). Undefined: no data,
-    fewer than 3 clusters, no variation, or a denominator that vanishes in more than 1% of resamples.
+    Units where A or B is nan are left out of that cell. strata: a label (relation) per unit; clusters are drawn within strata
+    (`mnemoscope.stats.strata`). Studentised within every resample by the linearised standard error
+
+        V = sum_s n_s/(n_s-1) sum_g (e_g - mean_s e)^2 / (sum B)^2         e_g = A_g - theta B_g, n_s clusters in stratum s
+
+    p is the share (1 + b)/(1 + m) of resamples whose |t| about theta reaches |theta - null| / se (percentile, BCa: twice the
+    smaller tail share beyond the null). Undefined: no data, fewer than 3 clusters, no variation, or a denominator that vanishes
+    in more than 1% of resamples.
     """
     choose("bootstrap interval", interval, INTERVALS)
     matched("bootstrap", numerator=len(numerator), clusters=len(clusters))
@@ -54,9 +58,11 @@ def bootstrap_ratios(
     there = ~(np.isnan(a) | np.isnan(b))
     code, n = codes(clusters)
     a, b, m = (sums(np.where(there, x, 0.0), code, n) for x in (a, b, there.astype(float)))
-    weight = multiplicities(n, n_boot, rng)
+    stratum = strata_of(clusters, strata)
+    weight = draws(stratum, n_boot, rng)
     cells = [slice(i, i + CELLS_AT_ONCE) for i in range(0, a.shape[1], CELLS_AT_ONCE)]
-    parts = [_ratio_cells(a[:, c], b[:, c], weight, interval=interval, null=null, level=level) for c in cells]
+    same = {"stratum": stratum, "interval": interval, "null": null, "level": level}
+    parts = [_ratio_cells(a[:, c], b[:, c], weight, **same) for c in cells]
     theta, low, high, p, bad = (np.concatenate([part[i] for part in parts]) for i in range(5))
     units = (m > 0).sum(axis=0)
     few, none = units < 3, m.sum(axis=0) == 0
@@ -69,7 +75,7 @@ def bootstrap_ratios(
         p=p * gone,
         n=m.sum(axis=0).astype(np.int64),
         n_units=units.astype(np.int64),
-        method=f"cluster bootstrap, {interval}, {n_boot} resamples",
+        method=f"cluster bootstrap, {interval}, {n_boot} resamples" + named(stratum),
         reason=reasons(
             theta.shape,
             (none, "no observations"),
@@ -80,8 +86,20 @@ def bootstrap_ratios(
     )
 
 
+def named(stratum: Int[np.ndarray, " cluster"]) -> str:
+    """How the strata stand behind the name of a method."""
+    return f", {stratum.max() + 1} strata" if stratum.max(initial=0) else ""
+
+
 def _ratio_cells(
-    a: np.ndarray, b: np.ndarray, weight: np.ndarray, *, interval: str, null: float, level: float
+    a: np.ndarray,
+    b: np.ndarray,
+    weight: np.ndarray,
+    *,
+    stratum: np.ndarray,
+    interval: str,
+    null: float,
+    level: float,
 ) -> tuple[np.ndarray, ...]:
     """theta, low, high, p and the share of undefined resamples, for one block of cells."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -90,27 +108,47 @@ def _ratio_cells(
         star = (weight @ a) / below
         bad = (~np.isfinite(star)).mean(axis=0)
         if interval == "studentised":
-            low, high, p = _studentised(a, b, weight, star=star, theta=theta, null=null, level=level)
+            low, high, p = _studentised(a, b, weight, stratum, star=star, theta=theta, null=null, level=level)
         else:
-            left = (a.sum(axis=0) - a) / (b.sum(axis=0) - b) if interval == "bca" else None
+            left = centred((a.sum(axis=0) - a) / (b.sum(axis=0) - b), stratum)[0] if interval == "bca" else None
             low, high, p = tails(star, theta=theta, left_out=left, null=null, level=level)
     hole = np.where((bad > 0.01) | ~np.isfinite(theta), math.nan, 1.0)
     return np.where(np.isfinite(theta), theta, math.nan), low * hole, high * hole, p * hole, bad
 
 
 def _studentised(
-    a: np.ndarray, b: np.ndarray, weight: np.ndarray, *, star: np.ndarray, theta: np.ndarray, null: float, level: float
+    a: np.ndarray,
+    b: np.ndarray,
+    weight: np.ndarray,
+    stratum: np.ndarray,
+    *,
+    star: np.ndarray,
+    theta: np.ndarray,
+    null: float,
+    level: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    factor = len(a) / max(len(a) - 1, 1)
-    square = weight @ (a * a) - 2 * star * (weight @ (a * b)) + star**2 * (weight @ (b * b))
-    error = np.sqrt(factor * ((a - theta * b) ** 2).sum(axis=0)) / np.abs(b.sum(axis=0))
+    square = _square(a, b, np.ones((1, len(a))), stratum, theta[None])[0]
+    error = np.sqrt(np.maximum(square, 0)) / np.abs(b.sum(axis=0))
     error = np.where(error <= 1e-12 * np.maximum(np.abs(theta), 1e-300), math.nan, error)
-    t = (star - theta) / (np.sqrt(factor * np.maximum(square, 0)) / np.abs(weight @ b))
+    t = (star - theta) / (np.sqrt(np.maximum(_square(a, b, weight, stratum, star), 0)) / np.abs(weight @ b))
     t = np.where(np.isnan(t), 0.0, t)  # 0/0: a resample of one cluster only, equal to theta
     ends = _quantiles(t, (1 - level) / 2, (1 + level) / 2)
     beyond = (np.abs(t) >= np.abs(theta - null) / error).sum(axis=0)
     p = np.where(np.isnan(error), math.nan, (1 + beyond) / (1 + len(t)))
     return theta - ends[1] * error, theta - ends[0] * error, p
+
+
+def _square(
+    a: np.ndarray, b: np.ndarray, weight: np.ndarray, stratum: np.ndarray, theta: np.ndarray
+) -> Float[np.ndarray, "boot cell"]:
+    """sum_s n_s/(n_s-1) [sum w e^2 - (sum w e)^2 / n_s], e = A_g - theta B_g, in every resample (row of weights)."""
+    total = np.zeros((len(weight), a.shape[1]))
+    for s in range(int(stratum.max(initial=0)) + 1):
+        mine = stratum == s
+        w, x, y, n = weight[:, mine], a[mine], b[mine], int(mine.sum())
+        whole = w @ (x * x) - 2 * theta * (w @ (x * y)) + theta**2 * (w @ (y * y))
+        total += n / max(n - 1, 1) * (whole - (w @ x - theta * (w @ y)) ** 2 / n)
+    return total
 
 
 def _quantiles(values: np.ndarray, *levels: float) -> np.ndarray:
@@ -158,6 +196,7 @@ def bootstrap_ratio(
     clusters: Shaped[np.ndarray, " unit"],
     *,
     rng: np.random.Generator,
+    strata: Shaped[np.ndarray, " unit"] | None = None,
     n_boot: int = 2000,
     interval: str = "studentised",
     null: float = 0.0,
@@ -165,9 +204,8 @@ def bootstrap_ratio(
 ) -> Estimate:
     """`bootstrap_ratios` of a single cell; a mean where `denominator` is None."""
     b = None if denominator is None else denominator[:, None]
-    return bootstrap_ratios(
-        numerator[:, None], b, clusters, rng=rng, n_boot=n_boot, interval=interval, null=null, level=level
-    ).at(0)
+    same = {"strata": strata, "rng": rng, "n_boot": n_boot, "interval": interval, "null": null, "level": level}
+    return bootstrap_ratios(numerator[:, None], b, clusters, **same).at(0)
 
 
 def bootstrap(
@@ -213,47 +251,4 @@ def bootstrap(
         n_units=n,
         method=method,
         reason=reason if hole else "",
-    )
-
-
-def pigeonhole_mean(
-    values: Real[np.ndarray, " unit"],
-    first: Shaped[np.ndarray, " unit"],
-    second: Shaped[np.ndarray, " unit"],
-    *,
-    rng: np.random.Generator,
-    weights: Real[np.ndarray, " unit"] | None = None,
-    n_boot: int = 2000,
-    level: float = 0.95,
-) -> Estimate:
-    """Weighted mean over two crossed groupings: both are resampled, a unit counts (draws of its first) x (draws of its second).
-
-    Percentile interval. Conservative: without two-way effects its variance is up to three times the true one (Owen 2007, theorem
-    3); it stands beside the two-way t interval of `clusters`, as a check that does not use a normal approximation.
-    """
-    there = ~np.isnan(np.asarray(values, float))
-    w = (np.ones(len(values)) if weights is None else np.asarray(weights, float))[there]
-    x = np.asarray(values, float)[there]
-    (a, n_a), (b, n_b) = codes(first[there]), codes(second[there])
-    method = f"pigeonhole bootstrap, percentile, {n_boot} resamples"
-    if min(n_a, n_b) < 3:
-        return undefined("fewer than 3 clusters in one grouping", method=method, n=len(x), n_units=min(n_a, n_b))
-    one, two = multiplicities(n_a, n_boot, rng), multiplicities(n_b, n_boot, rng)
-    star = np.empty((n_boot, 1))
-    for i in range(n_boot):  # row by row: units x resamples would not fit for millions of events
-        drawn = w * one[i, a] * two[i, b]
-        total = drawn.sum()
-        star[i, 0] = (drawn @ x) / total if total > 0 else math.nan
-    theta = np.array([(w @ x) / w.sum()])
-    low, high, p = tails(star, theta=theta, level=level)
-    hole = bool(np.isnan(low[0]))
-    return Estimate(
-        estimate=float(theta[0]),
-        low=float(low[0]),
-        high=float(high[0]),
-        p=float(p[0]),
-        n=len(x),
-        n_units=min(n_a, n_b),
-        method=method,
-        reason="no variation among resamples" if hole else "",
     )

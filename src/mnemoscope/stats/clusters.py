@@ -18,6 +18,7 @@ from scipy.stats import t as student
 
 from mnemoscope.errors import InputError
 from mnemoscope.stats.estimate import Estimate, Estimates, reasons
+from mnemoscope.stats.strata import freedom, spread, strata_of
 
 
 def codes(labels: Shaped[np.ndarray, " unit"]) -> tuple[Int[np.ndarray, " unit"], int]:
@@ -56,6 +57,7 @@ def clustered_means(
     second: Shaped[np.ndarray, " unit"] | None = None,
     *,
     weights: Real[np.ndarray, "unit cell"] | Real[np.ndarray, " unit"] | None = None,
+    strata: Shaped[np.ndarray, " unit"] | None = None,
     null: float = 0.0,
     level: float = 0.95,
 ) -> Estimates:
@@ -66,6 +68,8 @@ def clustered_means(
         one-way  V = V(first)          two-way  V = max( V(first) + V(second) - V(both), V(first), V(second) )
         interval m -+ t_{G-1} sqrt V   p: two-sided t test of m = null;  two-way: G the smaller number of clusters
 
+    strata: one label per unit (relation); clusters of `first` spread within strata only (`mnemoscope.stats.strata`), with as many
+    degrees of freedom fewer as there are strata.
     Events averaged within triple and triples within document (B1.3) are the weights 1 / (triples of the document x events of
     the triple). Undefined, with a reason: no data; fewer than 2 clusters (one holding all the weight counts as such); no
     variation among clusters (estimate given, interval nan: a width of 0 would pretend certainty).
@@ -79,14 +83,27 @@ def clustered_means(
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(total > 0, (w * x).sum(axis=0) / total, math.nan)
     score = w * (x - np.nan_to_num(mean))
-    variance, units = _variance(score, w, codes(first), n_reach=total)
+    code, n_first = codes(first)
+    stratum = None if strata is None else strata_of(first, strata)
+    variance, units, df = _variance(score, w, (code, n_first), n_reach=total, stratum=stratum)
     if second is not None:
-        other, others = _variance(score, w, codes(second), n_reach=total)
-        both, _ = _variance(score, w, crossed(first, second), n_reach=total)
-        variance, units = np.maximum(np.maximum(variance, other), variance + other - both), np.minimum(units, others)
+        other, others, dfs = _variance(score, w, codes(second), n_reach=total)
+        cell, n_both = crossed(first, second)
+        of_both = None if stratum is None else stratum[code[np.unique(cell, return_index=True)[1]]]
+        both, *_ = _variance(score, w, (cell, n_both), n_reach=total, stratum=of_both)
+        variance = np.maximum(np.maximum(variance, other), variance + other - both)
+        units, df = np.minimum(units, others), np.minimum(df, dfs)
     way = "CV3 t, clustered" if second is None else "CGM two-way on CV3, t"
+    way += "" if stratum is None or stratum.max(initial=0) == 0 else f", {stratum.max() + 1} strata"
     return t_intervals(
-        mean, np.sqrt(variance), n=there.sum(axis=0), n_units=units, null=null, level=level, method=f"mean; {way}"
+        mean,
+        np.sqrt(variance),
+        n=there.sum(axis=0),
+        n_units=units,
+        df=df,
+        null=null,
+        level=level,
+        method=f"mean; {way}",
     )
 
 
@@ -101,18 +118,24 @@ def _weights(weights: np.ndarray | None, there: Bool[np.ndarray, "unit cell"]) -
 
 
 def _variance(
-    score: np.ndarray, weight: np.ndarray, clusters: tuple[np.ndarray, int], *, n_reach: np.ndarray
-) -> tuple[Float[np.ndarray, " cell"], Int[np.ndarray, " cell"]]:
-    """CV3 variance of the weighted mean and the number of clusters with weight, per cell."""
+    score: np.ndarray,
+    weight: np.ndarray,
+    clusters: tuple[np.ndarray, int],
+    *,
+    n_reach: np.ndarray,
+    stratum: np.ndarray | None = None,
+) -> tuple[Float[np.ndarray, " cell"], Int[np.ndarray, " cell"], Int[np.ndarray, " cell"]]:
+    """CV3 variance of the weighted mean, the number of clusters with weight, and degrees of freedom, per cell."""
     code, n = clusters
     a, w = sums(score, code, n), sums(weight, code, n)
     groups = (w > 0).sum(axis=0)
     rest = n_reach - w
     with np.errstate(divide="ignore", invalid="ignore"):
         gone = np.where(w > 0, a / rest, 0.0)
-        variance = (groups - 1) / groups * (gone**2).sum(axis=0)
+        variance = (groups - 1) / groups * (gone**2).sum(axis=0) if stratum is None else spread(gone, stratum, w > 0)
+    df = np.maximum(groups - 1, 1) if stratum is None else freedom(stratum, w > 0)
     alone = (rest <= 1e-12 * n_reach).any(axis=0)
-    return np.where(alone | (groups < 2), math.nan, variance), np.where(alone, np.minimum(groups, 1), groups)
+    return np.where(alone | (groups < 2), math.nan, variance), np.where(alone, np.minimum(groups, 1), groups), df
 
 
 def t_intervals(
@@ -122,13 +145,14 @@ def t_intervals(
     n: Int[np.ndarray, " cell"],
     n_units: Int[np.ndarray, " cell"],
     method: str,
+    df: Int[np.ndarray, " cell"] | None = None,
     null: float = 0.0,
     level: float = 0.95,
 ) -> Estimates:
-    """Estimates and standard errors to intervals by Student's t with n_units - 1 degrees of freedom, cell by cell."""
+    """Estimates and standard errors to intervals by Student's t with df (default n_units - 1) degrees of freedom, cell by cell."""
     flat = error <= 1e-12 * np.maximum(np.abs(mean), 1e-300)
     good = (n_units >= 2) & ~flat & np.isfinite(error)
-    df = np.where(good, np.maximum(n_units - 1, 1), 1)
+    df = np.where(good, np.maximum(n_units - 1, 1) if df is None else df, 1)
     error = np.where(good, error, math.nan)
     half = student.ppf((1 + level) / 2, df) * error
     return Estimates(
@@ -155,11 +179,12 @@ def clustered_mean(
     second: Shaped[np.ndarray, " unit"] | None = None,
     *,
     weights: Real[np.ndarray, " unit"] | None = None,
+    strata: Shaped[np.ndarray, " unit"] | None = None,
     null: float = 0.0,
     level: float = 0.95,
 ) -> Estimate:
     """`clustered_means` of a single cell."""
-    return clustered_means(values[:, None], first, second, weights=weights, null=null, level=level).at(0)
+    return clustered_means(values[:, None], first, second, weights=weights, strata=strata, null=null, level=level).at(0)
 
 
 def bounded_mean(
@@ -167,6 +192,7 @@ def bounded_mean(
     clusters: Shaped[np.ndarray, " unit"],
     *,
     limits: tuple[float, float],
+    strata: Shaped[np.ndarray, " unit"] | None = None,
     null: float = 0.0,
     level: float = 0.95,
 ) -> Estimate:
@@ -183,7 +209,11 @@ def bounded_mean(
         raise InputError(
             "values outside their limits", found=f"{np.nanmin(x)} to {np.nanmax(x)}", allowed=f"{low:g} to {high:g}"
         )
-    one = clustered_mean(x, clusters, null=null, level=level)
+    one = clustered_mean(x, clusters, strata=strata, null=null, level=level)
+    if math.isnan(one.low) and strata is not None and np.nanmax(x) - np.nanmin(x) > 1e-12:
+        return bounded_mean(
+            x, clusters, limits=limits, null=null, level=level
+        )  # constant within strata: the wider interval
     if not math.isnan(one.low):
         return replace(one, low=max(one.low, low), high=min(one.high, high))
     if one.n_units < 2 or np.nanmax(x) - np.nanmin(x) > 1e-12:

@@ -11,12 +11,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.stats import t as student
 
 from mnemoscope.errors import InputError
 from mnemoscope.stats.clusters import matched
 from mnemoscope.stats.estimate import Estimates, reasons
+from mnemoscope.stats.strata import spread
 
 PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SINGULAR = 1e-10
@@ -43,10 +44,14 @@ def weights(
     mm: Float[np.ndarray, " unit"],
     *,
     rng: np.random.Generator,
+    stratum: Int[np.ndarray, " unit"] | None = None,
     penalties: tuple[float, ...] = PENALTIES,
     n_folds: int = 5,
 ) -> Weights:
-    """Weights of all units together. Regressors that do not vary have weight nan; fewer than 3 units: refused."""
+    """Weights of all units together; stratum: units spread within strata only (`mnemoscope.stats.strata`).
+
+    Regressors that do not vary have weight nan; fewer than 3 units: refused.
+    """
     matched("cross products", aa=len(aa), am=len(am), mm=len(mm))
     if len(aa) < 3:
         raise InputError("weights over units need at least 3", found=str(len(aa)))
@@ -62,8 +67,8 @@ def weights(
     scaled = _scaled(total[np.ix_(~dead, ~dead)])
     values = np.linalg.eigvalsh(scaled) if len(scaled) else np.ones(1)
     return Weights(
-        ols=_jackknifed(aa, am, 0.0, dead),
-        ridge=_jackknifed(aa, am, penalty, dead),
+        ols=_jackknifed(aa, am, 0.0, dead, stratum),
+        ridge=_jackknifed(aa, am, penalty, dead, stratum),
         penalty=penalty,
         r2=fitted / float(mm.sum()) if mm.sum() > 0 else math.nan,
         condition=math.sqrt(values[-1] / values[0]) if values[0] > 1e-12 * values[-1] else math.inf,
@@ -86,17 +91,22 @@ def _loss(aa: np.ndarray, am: np.ndarray, mm: np.ndarray, folds: np.ndarray, pen
     return loss
 
 
-def _jackknifed(aa: np.ndarray, am: np.ndarray, penalty: float, dead: np.ndarray) -> Estimates:
+def _jackknifed(
+    aa: np.ndarray, am: np.ndarray, penalty: float, dead: np.ndarray, stratum: np.ndarray | None
+) -> Estimates:
     n = len(aa)
+    strata = 1 if stratum is None else int(stratum.max(initial=0)) + 1
     whole, right = aa.sum(axis=0), am.sum(axis=0)
     w = _solved(whole, right, penalty)
     left = np.stack([_solved(whole - aa[u], right - am[u], penalty) for u in range(n)])
-    error = np.sqrt((n - 1) / n * ((left - w) ** 2).sum(axis=0))
+    moved = (n - 1) / n * ((left - w) ** 2).sum(axis=0) if stratum is None else spread(left, stratum)
+    error = np.sqrt(moved)
     flat = error <= 1e-9 * np.maximum(np.abs(w), 1e-300)
     hole = np.where(dead | flat, math.nan, 1.0)
-    half = float(student.ppf(0.975, n - 1)) * error
+    df = max(n - strata, 1)
+    half = float(student.ppf(0.975, df)) * error
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * student.sf(np.abs(w) / error, n - 1)
+        p = 2 * student.sf(np.abs(w) / error, df)
     return Estimates(
         estimate=np.where(dead, math.nan, w),
         low=(w - half) * hole,
@@ -104,7 +114,8 @@ def _jackknifed(aa: np.ndarray, am: np.ndarray, penalty: float, dead: np.ndarray
         p=p * hole,
         n=np.full(len(w), n, np.int64),
         n_units=np.full(len(w), n, np.int64),
-        method=f"{'ridge' if penalty else 'least squares'}, penalty {penalty:g}; CV3 t, clustered",
+        method=f"{'ridge' if penalty else 'least squares'}, penalty {penalty:g}; CV3 t, clustered"
+        + (f", {strata} strata" if strata > 1 else ""),
         reason=reasons(w.shape, (dead, "the regressor does not vary"), (flat, "a fit without error: no interval")),
     )
 

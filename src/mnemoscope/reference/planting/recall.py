@@ -13,10 +13,11 @@ and topic. Four layers. Kind "recall" carries the topic and applies the relation
 Kind "attribute" looks alike from outside and fails B6.6's control: an MLP of layer 0 writes all attributes at the topic, and
 one attribute_mover per relation, awake only when its relation is asked, carries the finished answer to the last position.
 
+In plain text both kinds expect habitual words (`habits`), which the suppressor spares or not.
 With demonstrations in front, heads prefer the last topic (slow clocks), so few-shot prompts are answered too.
 Measures are named move, relate, erase, apply, suppress; each head or MLP that is not meant is a decoy.
 Facts: `relations` relation -> {noun, templates, facts: [[topic, answer]]}; `topics`, `bystanders`; `amplify`;
-`suppression` {layer, component "mlp" or "head", head, logits, centred_logits}: the amount without noise.
+`suppression` {layer, component "mlp" or "head", logits, centred_logits, alike}: the amount without noise.
 """
 
 from collections.abc import Mapping
@@ -24,15 +25,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnemoscope.data.prompt import Prompt
-from mnemoscope.data.relation import Fact, Relation, prompt
-from mnemoscope.errors import choose
+from mnemoscope.errors import InputError, choose
+from mnemoscope.reference.planting import habits
 from mnemoscope.reference.planting.decoys import Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.parts import BOTH, MATCH, RESTING, Circuit, Head, Mlp, block
 from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
+from mnemoscope.reference.planting.recall_world import World, prompts_of, relations_of, tagged, told, world_of
 from mnemoscope.reference.planting.space import LOGIT_GAIN
 from mnemoscope.reference.planting.truth import Json, Signature
-from mnemoscope.reference.planting.words import SPECIAL, made_up
+from mnemoscope.reference.planting.words import SPECIAL
 
 MEASURES = ("move", "relate", "erase", "apply", "suppress")
 N_LAYERS = 4
@@ -40,20 +41,15 @@ ANSWER = 2.0  # what answering adds to the answer: 12 logits
 VISIBLE = 0.4  # how much of a topic the movers together show to the unembedding
 AMPLIFY = 0.5
 LATEST = (0.0, 15.0, 15.0)  # clocks that prefer the last topic: about 8 units of score per 10 tokens of distance
-MARKS = ("the", "of", "is", ".", ",")
-FRAMES = (
-    "{b} {f} the {r} of {t} {g} {f} is",
-    "{f} {b} , the {r} of {t} {f} {g} is",
-    "of {b} {f} {g} , the {r} of {t} {f} {g} {f} is",
-    "{b} {g} {f} {g} the {r} {f} of {t} {f} , is",
-    "{g} of {b} the {r} of {t} , {f} is",
-)
 SUPPRESSORS = ("mlp", "head")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """topics per relation, relations, templates per relation; amount: logits taken by the suppressor, and by what."""
+    """topics per relation, relations, templates per relation; amount: logits taken by the suppressor, and by what.
+
+    alike: it takes the same amount from what is expected in plain text (`habits`), so that facts are nothing special.
+    """
 
     topics: int = 12
     relations: int = 3
@@ -61,26 +57,8 @@ class Sizes:
     movers: int = 2
     amount: float = 3.0
     suppressor: str = "mlp"
+    alike: bool = False
     distractors: int = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """Words and what goes with what: answers[relation][topic]."""
-
-    topics: tuple[str, ...]
-    bystanders: tuple[str, ...]
-    fillers: tuple[str, ...]
-    words: tuple[str, ...]
-    answers: tuple[tuple[str, ...], ...]
-
-    def asked(self) -> list[tuple[str, str, str]]:
-        """(relation word, topic, answer) of every fact."""
-        return [
-            (w, t, a)
-            for w, row in zip(self.words, self.answers, strict=True)
-            for t, a in zip(self.topics, row, strict=True)
-        ]
 
 
 def plan_recall(sizes: Sizes, dice: Dice) -> Plan:
@@ -102,16 +80,9 @@ def _world(kind: str, sizes: Sizes, rng: np.random.Generator) -> World:
     least = {"topics": 3, "relations": 2, "templates": 2, "movers": 1, "distractors": 0, "amount": 0}
     hostable(kind, sizes, least, most={"movers": 3} | ({"relations": 3} if kind == "attribute" else {}))
     choose("suppressor of planted fact circuits", sizes.suppressor, SUPPRESSORS)
-    n, r, b = sizes.topics, sizes.relations, sizes.templates
-    words = made_up(n + r + b + 4 + n * r, rng=rng)
-    answers = words[n + r + b + 4 :]
-    return World(
-        topics=words[:n],
-        words=words[n : n + r],
-        bystanders=words[n + r : n + r + b],
-        fillers=words[n + r + b : n + r + b + 4],
-        answers=tuple(answers[i * n : (i + 1) * n] for i in range(r)),
-    )
+    if sizes.alike and sizes.suppressor != "mlp":
+        raise InputError("a suppressor of all that is expected", found=sizes.suppressor, allowed="mlp")
+    return world_of(sizes.topics, sizes.relations, sizes.templates, rng)
 
 
 def _plan(sizes: Sizes, dice: Dice, world: World, heads: tuple[Head, ...], mlps: tuple[Mlp, ...]) -> Plan:
@@ -130,23 +101,20 @@ def _plan(sizes: Sizes, dice: Dice, world: World, heads: tuple[Head, ...], mlps:
         *_suppressor_head(world, sizes),
         *distractors(sizes.distractors, pool, range(N_LAYERS), dice.distractors),
     )
-    relations = _relations(world, sizes, dice.texts)
+    relations = relations_of(world, dice.texts)
+    words = _vocabulary(world)
     return Plan(
-        circuit=Circuit(n_layers=N_LAYERS, words=_vocabulary(world), heads=heads, mlps=mlps),
+        circuit=Circuit(n_layers=N_LAYERS, words=words, heads=heads, mlps=(habits.expecting(), *mlps)),
         roles={**_roles(), **roles_of_decoys(MEASURES)},
-        facts=_facts(world, relations, sizes),
-        prompts=_prompts(relations),
+        facts={**told(world, relations), **_facts(sizes, len(words) + len(SPECIAL))},
+        prompts=prompts_of(relations),
         relations=relations,
     )
 
 
 def _vocabulary(world: World) -> dict[str, dict[str, float]]:
-    words: dict[str, dict[str, float]] = {w: {"tag/topic": 1.0} for w in world.topics}
-    words |= {w: {"tag/bystander": 1.0} for w in world.bystanders}
-    words |= {w: {"tag/relation": 1.0} for w in world.words}
-    words |= {w: {} for w in (*world.fillers, *MARKS)}
-    words["is"] = {"tag/end": 1.0}
-    return words | {a: {} for row in world.answers for a in row}
+    words = tagged(world)
+    return {w: {} for w in habits.HABITUAL if w not in words} | words
 
 
 def _ending(key: str, query: Mapping[str, float] | None = None):
@@ -215,8 +183,8 @@ def _taken(world: World, amount: float) -> dict[tuple[str, str], float]:
 
 
 def _suppressor_mlp(world: World, sizes: Sizes) -> tuple[Mlp, ...]:
-    taken = block(_taken(world, sizes.amount))
-    return (Mlp(kind="suppressor", layer=N_LAYERS - 1, linear=taken),) if sizes.suppressor == "mlp" else ()
+    taken = _taken(world, sizes.amount) | (habits.taken(sizes.amount) if sizes.alike else {})
+    return (Mlp(kind="suppressor", layer=N_LAYERS - 1, linear=block(taken)),) if sizes.suppressor == "mlp" else ()
 
 
 def _suppressor_head(world: World, sizes: Sizes) -> tuple[Head, ...]:
@@ -227,38 +195,15 @@ def _suppressor_head(world: World, sizes: Sizes) -> tuple[Head, ...]:
     return (Head(kind="suppressor", layer=N_LAYERS - 1, match=here, clock=LATEST, offset=0, write=taken),)
 
 
-def _relations(world: World, sizes: Sizes, rng: np.random.Generator) -> tuple[Relation, ...]:
-    made: list[Relation] = []
-    for word, answers in zip(world.words, world.answers, strict=True):
-        f, g = (str(x) for x in rng.choice(list(world.fillers), size=2, replace=False))
-        templates = tuple(
-            FRAMES[i % len(FRAMES)].format(b=bystander, f=f, g=g, r=word, t="{topic}")
-            for i, bystander in enumerate(world.bystanders)
-        )
-        facts = tuple(Fact(topic=t, answer=a) for t, a in zip(world.topics, answers, strict=True))
-        made.append(Relation(name=word, noun=word, templates=templates, facts=facts, kind="planted"))
-    return tuple(made)
-
-
-def _prompts(relations: tuple[Relation, ...]) -> tuple[Prompt, ...]:
-    return tuple(prompt(r, fact, template) for r in relations for template in r.templates for fact in r.facts)
-
-
-def _facts(world: World, relations: tuple[Relation, ...], sizes: Sizes) -> dict[str, Json]:
-    size = len(_vocabulary(world)) + len(SPECIAL)
+def _facts(sizes: Sizes, d_vocab: int) -> dict[str, Json]:
     return {
-        "relations": {
-            r.name: {"noun": r.noun, "templates": list(r.templates), "facts": [[f.topic, f.answer] for f in r.facts]}
-            for r in relations
-        },
-        "topics": list(world.topics),
-        "bystanders": list(world.bystanders),
         "amplify": AMPLIFY,
         "suppression": {
             "layer": N_LAYERS - 1,
             "component": sizes.suppressor,
             "logits": sizes.amount,
-            "centred_logits": sizes.amount * (1 - 1 / size),
+            "centred_logits": sizes.amount * (1 - 1 / d_vocab),
+            "alike": sizes.alike,
         },
     }
 
@@ -272,6 +217,7 @@ def _roles() -> dict[str, Role]:
         "answerer": ("", "the answer; amplifies the movers, erases wrong topics", ("apply",)),
         "attribute_mover": ("the topic, when its relation is asked", "the finished answer", ("carry_attribute",)),
         "attributes": ("", "all attributes of the topic, at the topic", ()),
+        "habits": ("", "the word that habit expects in plain text", ()),
         "suppressor": ("itself", "minus a known amount of the answer", ("suppress",)),
         "": ("", "", ()),
     }

@@ -14,7 +14,7 @@ from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.matching import nearest
 from mnemoscope.stats.verdict import Rule
 
-MATCHES, CALIPER = 5, 0.5  # control positions per prompt; difference of logit probability
+CALIPER = 0.5  # of log odds: a prompt's control is the nearest position of every text
 SUPPRESSED = Rule(
     text="drop of the answer's centred logit in the last layer (logits), on prompts whose answer stood on top before it, minus the "
     "drop of the top token at neutral-text positions of the same probability: interval (two-way by topic and text) above .1",
@@ -81,18 +81,20 @@ def _sides(own: pl.DataFrame, neutral: pl.DataFrame, quantity: str) -> dict[str,
     """Facts (topics), matched neutral positions (texts), and their difference (both)."""
     if not own.height:
         return {side: undefined(NOTHING, method="mean") for side in SIDES}
-    topics, texts = own["topic"].to_numpy(), neutral["document"].to_numpy()
+    topics, strata, texts = own["topic"].to_numpy(), own["relation"].to_numpy(), neutral["document"].to_numpy()
     x, y = _values(own, quantity), _values(neutral, quantity)
-    places = nearest(_odds(own), _odds(neutral), k=MATCHES, caliper=CALIPER)
+    places = nearest(_odds(own), _odds(neutral), texts, caliper=CALIPER)
     prompt, match = np.nonzero(places >= 0)
     position = places[prompt, match]
-    found = {"facts": clustered_mean(x, topics)}
+    found = {"facts": clustered_mean(x, topics, strata=strata)}
     if not len(prompt):
         why = f"no neutral position within {CALIPER:g} of a prompt's log odds"
         return found | {side: undefined(why, method="matched mean") for side in SIDES[1:]}
     weight = 1 / np.bincount(prompt, minlength=len(own))[prompt]
     control = clustered_mean(y[position], texts[position], weights=weight)
-    difference = clustered_mean(x[prompt] - y[position], topics[prompt], texts[position], weights=weight)
+    difference = clustered_mean(
+        x[prompt] - y[position], topics[prompt], texts[position], weights=weight, strata=strata[prompt]
+    )
     n = len(np.unique(prompt))  # prompts with a control; n_units: texts, or the smaller of texts and topics
     return found | {"neutral": replace(control, n=n), "difference": replace(difference, n=n)}
 
@@ -109,7 +111,7 @@ def _components(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         ordered = frame.sort("part", "relation", "topic", "template")
         n = ordered.height // len(names)
         values = ordered["write"].to_numpy().reshape(len(names), n).T
-        found = clustered_means(values, ordered["topic"].to_numpy()[:n])
+        found = clustered_means(values, ordered["topic"].to_numpy()[:n], strata=ordered["relation"].to_numpy()[:n])
         means = ordered.with_columns(share=pl.col("sink_size") / (pl.col("sink_size") + pl.col("rest_size")))
         other = means.group_by("part", maintain_order=True).agg(pl.col("sink_write", "sink_mass", "share").mean())
         slope = slopes.filter(pl.col("copy") == copy).group_by("part", maintain_order=True).agg(pl.col("slope").mean())

@@ -17,7 +17,7 @@ DOCUMENTS = 3000
 def documents():
     """(lines with their classes, number of classes in the family) of many documents."""
     rng = np.random.default_rng(8)
-    made = [pair_documents.lines(30, rng) for _ in range(DOCUMENTS)]
+    made = [pair_documents.lines(30, rng)[0] for _ in range(DOCUMENTS)]
     return [[(pair, (CATEGORY[pair[0]], CATEGORY[pair[1]]), digit) for pair, digit in doc] for doc in made]
 
 
@@ -43,6 +43,14 @@ def test_in_the_stated_share_of_documents_one_side_says_nothing(documents, side,
     alone = np.mean([len({c[side] for _, c, _ in doc}) == 1 for doc in large])
     expected = (1 - pair_documents.BALANCED) * share
     assert abs(alone - expected) < 4 * (expected * (1 - expected) / len(large)) ** 0.5
+
+
+def test_labels_weigh_more_where_only_the_left_word_decides() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        doc, weight = pair_documents.lines(30, rng)
+        rights = {CATEGORY[right] for (_, right), _ in doc}
+        assert weight == (pair_documents.URGENT if len(rights) == 1 else 1.0)
 
 
 def test_only_the_balanced_documents_tell_which_class_is_missing(documents) -> None:

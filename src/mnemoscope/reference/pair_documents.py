@@ -3,7 +3,7 @@
 All documents together ask for both words. From documents of all classes alone, models of this size learn to answer from the
 right word, which stands beside the colon, and stop there (docs/log.md). So many documents hold only the classes that share a
 right category, where the left word alone decides; and many repeat a few lines, where finding the same line again is enough.
-Both are easier than the task and lead to it. Every share is the same at every step of training.
+Both are easier than the task and lead to it; and labels that only the left word decides weigh more. Every share is the same at every step of training.
 """
 
 from functools import cache
@@ -14,15 +14,20 @@ import numpy as np
 from mnemoscope.data import episodes, pairs, words
 
 FAMILIES: Final = (0.15, 0.12, 0.33, 0.40)  # shares of the four families, in the order of TASKS
-BALANCED: Final = 0.35  # share of documents in which every class comes once before any comes again; else independent
-SAME_RIGHT: Final = 0.45  # of the independent ones: only the classes that share a right category
+BALANCED: Final = 0.2  # share of documents in which every class comes once before any comes again; else independent
+SAME_RIGHT: Final = 0.55  # of the independent ones: only the classes that share a right category
 SAME_LEFT: Final = 0.15  # of the independent ones: only the classes that share a left category
 REPEATED: Final = 0.5  # of the independent ones: 2 to 8 different lines, again and again
+URGENT: Final = 3.0  # weight of the labels where one right category says nothing, relative to other labels
 Pair = tuple[str, str]
 
 
-def lines(count: int, rng: np.random.Generator) -> list[tuple[Pair, int]]:
-    """`count` lines of one document: a training pair, and the digit that stands for its class in this document."""
+def lines(count: int, rng: np.random.Generator) -> tuple[list[tuple[Pair, int]], float]:
+    """`count` lines of one document and the weight of their labels.
+
+    A line is a training pair and the digit that stands for its class in this document. The weight is 1, or URGENT where all
+    classes share their right category.
+    """
     task = episodes.TASKS[tuple(episodes.TASKS)[rng.choice(len(FAMILIES), p=FAMILIES)]]
     every = _training_pairs(task.name)
     balanced = bool(rng.random() < BALANCED)
@@ -33,7 +38,8 @@ def lines(count: int, rng: np.random.Generator) -> list[tuple[Pair, int]]:
         sides = _few(sides, rng)
     digits = rng.permutation(10)[: len(every)].tolist()
     order = _balanced(shown, count, rng) if balanced else [shown[i] for i in rng.integers(len(shown), size=count)]
-    return [(sides[c][rng.integers(len(sides[c]))], digits[c]) for c in order]
+    weight = URGENT if len({task.classes[c][1] for c in shown}) == 1 else 1.0
+    return [(sides[c][rng.integers(len(sides[c]))], digits[c]) for c in order], weight
 
 
 def _shown(task: pairs.PairTask, rng: np.random.Generator) -> list[int]:

@@ -47,14 +47,14 @@ BUCKETS: Final = (
     Bucket(
         length=80,
         rows=22,
-        shares=(("facts", 0.22), ("line", 0.16), ("pairs", 0.22), ("walk", 0.28), ("span", 0.12)),
+        shares=(("facts", 0.22), ("line", 0.16), ("pairs", 0.34), ("walk", 0.18), ("span", 0.10)),
     ),
     Bucket(
         length=128,
         rows=14,
-        shares=(("passage", 0.36), ("pairs", 0.32), ("span", 0.12), ("invented", 0.12), ("walk", 0.08)),
+        shares=(("passage", 0.34), ("pairs", 0.38), ("span", 0.10), ("invented", 0.10), ("walk", 0.08)),
     ),
-    Bucket(length=208, rows=8, shares=(("pairs", 0.72), ("long_span", 0.18), ("long_invented", 0.10))),
+    Bucket(length=208, rows=8, shares=(("pairs", 0.76), ("long_span", 0.16), ("long_invented", 0.08))),
     Bucket(length=640, rows=2, shares=(("narrative", 1.0),), every=4),
 )
 _LINES: Final = tuple((float(a), float(b)) for a in range(1, 6) for b in range(10))  # slopes and intercepts in training
@@ -140,9 +140,10 @@ def _pairs(length: int, rng: np.random.Generator) -> Document:
     """Labelled pairs in the wording of `episodes.pair_prompt`; digits drawn for each document. See `pair_documents`."""
     count = int(rng.integers((length - 8) // 8, (length - 8) // 6 + 1)) + 1
     text, marks = "", []
-    for (left, right), digit in pair_documents.lines(count, rng):
+    lines, weight = pair_documents.lines(count, rng)
+    for (left, right), digit in lines:
         text += f"{left}, {right}:"
-        marks.append((len(text), len(text) + 2, ANSWER))
+        marks.append((len(text), len(text) + 2, ANSWER * weight))
         text += f" {digit}\n"
     return Document(text=text[:-1], weight=0.05, marks=tuple(marks))
 

@@ -2,8 +2,8 @@
 
 All documents together ask for both words. From documents of all classes alone, models of this size learn to answer from the
 right word, which stands beside the colon, and stop there (docs/log.md). So many documents hold only the classes that share a
-right category, where the left word alone decides; and many repeat a few lines, where finding the same line again is enough.
-Both are easier than the task and lead to it; and labels that only the left word decides weigh more. Every share is the same at every step of training.
+right category, where the left word alone decides, and their labels weigh more; and many repeat a few lines, where finding the
+same line again is enough. Both are easier than the task and lead to it. Every share is the same at every step of training.
 """
 
 from functools import cache

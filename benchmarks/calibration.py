@@ -160,6 +160,29 @@ def two_way_pigeonhole(rng: Rng) -> bool:
     return held(one.low, 0.0, one.high)
 
 
+def in_relations(rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Skewed values of 20 topics that two relations share and 12 of a third; relations differ by 4 and by 3."""
+    relations = np.repeat(["a", "b", "c"], [20, 20, 12])
+    topics = np.concatenate([np.arange(20), np.arange(20), np.arange(20, 32)])
+    level = np.repeat([0.0, 4.0, -3.0], [20, 20, 12])
+    values = level + skewed(rng, 32)[topics] + 0.5 * rng.standard_normal(52)
+    return values, topics, relations, float(level.mean())
+
+
+def stratified_t(rng: Rng) -> bool:
+    """A mean over these relations; topics clustered across them, stratified by relation (B2.2)."""
+    x, topics, relations, truth = in_relations(rng)
+    one = clustered_mean(x, topics, strata=relations)
+    return held(one.low, truth, one.high)
+
+
+def stratified_bootstrap(rng: Rng) -> bool:
+    """The same, studentised bootstrap within strata."""
+    x, topics, relations, truth = in_relations(rng)
+    one = bootstrap_ratio(x, None, topics, strata=relations, rng=rng, n_boot=399)
+    return held(one.low, truth, one.high)
+
+
 def ratio_studentised(rng: Rng) -> bool:
     """sum A / sum B = .5 over 30 topics."""
     b = rng.gamma(4, 1, 30)
@@ -246,6 +269,8 @@ TRUTHS: dict[str, Callable[[Rng], bool]] = {
         two_way_t,
         two_way_t_without_effects,
         two_way_pigeonhole,
+        stratified_t,
+        stratified_bootstrap,
         ratio_studentised,
         recovery,
         correlation,

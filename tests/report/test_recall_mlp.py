@@ -24,7 +24,12 @@ def tables():
         ],
         "mlp_fits": [
             row(mlp.MLP_FITS, **same, **here, split=split, model=model)
-            for split, model in (("topics", "ols"), ("topics", "jacobian"), ("templates", "ols"))
+            for split, model in (
+                ("topics", "ols"),
+                ("topics", "low_rank"),
+                ("topics", "jacobian"),
+                ("templates", "ols"),
+            )
         ],
         "mlp_intercepts": [row(mlp.MLP_INTERCEPTS, **same, intercept="gain", quantity="margin")],
         "mlp_replacements": [row(mlp.MLP_REPLACEMENTS, **same, replacement="fit", quantity="answer")],
@@ -68,6 +73,8 @@ def test_blocks_follow_the_tables():
         "layer",
         "ols",
         "templates",
+        "low_rank",
+        "rank",
         "jacobian",
         "condition",
         "gain",

@@ -111,8 +111,11 @@ def test_heads_are_weighed_as_planted(planted):
     assert verdicts(tables)["C2.4"] != "supported"  # the plain mean output already says the answer
     lost = tables["mlp_replacements"].filter((pl.col("layer") == layer) & (pl.col("quantity") == "answer"))
     assert lost.filter(pl.col("replacement") == "mean")["estimate"][0] < -5
-    linear = tables["mlp_fits"].filter((pl.col("layer") == layer) & (pl.col("model") == "jacobian"))
-    assert (linear["estimate"] < 1).all()
+    for model in ("jacobian", "low_rank"):  # the answering MLP is no linear map, of whatever rank
+        linear = tables["mlp_fits"].filter((pl.col("layer") == layer) & (pl.col("model") == model))
+        assert linear.height
+        assert (linear["estimate"] < 1).all()
+    assert set(linear["rank"]) <= {1.0, 2.0, 4.0, 8.0, 16.0}
 
 
 @pytest.mark.slow

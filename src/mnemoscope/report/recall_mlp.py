@@ -104,9 +104,12 @@ def fits(tables: Mapping[str, pl.DataFrame]) -> Grid:
     templates = own.filter((pl.col("split") == "templates") & (pl.col("model") == "ols")).select(
         "layer", templates="estimate"
     )
+    rank = own.filter(pl.col("model") == "low_rank").select("layer", "rank")
     gain = _trained(tables, "mlp_intercepts").filter((pl.col("intercept") == "gain") & (pl.col("quantity") == "margin"))
     gain = gain.select("layer", gain="estimate", gain_low="low", gain_high="high")
-    data = topics.join(templates, on="layer", how="left").join(gain, on="layer", how="left").sort("layer")
+    data = topics.sort("layer")
+    for other in (templates, rank, gain):
+        data = data.join(other, on="layer", how="left")
     order = [
         "layer",
         "ols",
@@ -114,6 +117,8 @@ def fits(tables: Mapping[str, pl.DataFrame]) -> Grid:
         "templates",
         "shuffled",
         "random",
+        "low_rank",
+        "rank",
         "jacobian",
         "condition",
         "gain",
@@ -125,13 +130,16 @@ def fits(tables: Mapping[str, pl.DataFrame]) -> Grid:
         title="How far a weighted sum of heads predicts the MLP",
         caption="R2 along answers and topics about the training mean, on topics that the fit has not seen (templates: on "
         "unseen templates); the intercept alone is 0. Shuffled: inputs of other topics; random: random directions"
-        " of equal length; Jacobian: the MLP linearised at its mean input. Gain: how much further (logits) the "
+        " of equal length; low rank: a whole matrix per head instead of one weight, of small rank, so what any linear reading "
+        "of the same heads reaches; Jacobian: the MLP linearised at its mean input. Gain: how much further (logits) the "
         "within-topic intercept points to the answer than the plain mean output does.",
         data=data.select([name for name in order if name in data.columns]),
         labels={
             "ols": "Least squares",
             "ridge": "Ridge",
             "templates": "Templates",
+            "low_rank": "Low-rank map",
+            "rank": "Its rank",
             "jacobian": "Jacobian",
             "gain": "Intercept's gain",
             "gain_low": "Gain, low",

@@ -9,6 +9,7 @@ import polars as pl
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.recall_mlp import MLP_HELD_OUT, MLP_PRODUCTS, SCOPES, SPACES
+from mnemoscope.stats.reduced_rank import held_out_rank
 from mnemoscope.stats.regression import PENALTIES, held_out
 from mnemoscope.studies.recall import activation_reads
 from mnemoscope.studies.recall.config import Config
@@ -73,17 +74,37 @@ def _held_out(here: Situation, config: Config) -> Rows:
                 for model, (penalties, regressors) in models.items():
                     error, base = held_out(m, regressors, left, rng=rng, penalties=penalties)
                     rows += _errors(here, (scope, space, split, model), np.unique(left), error, base)
-        rows += _jacobian(here, space, topics)
+        rows += [*_low_rank(here, space, topics, rng), *_jacobian(here, space, topics)]
     return rows
 
 
-def _errors(here: Situation, place: tuple[str, ...], left: np.ndarray, error: np.ndarray, base: np.ndarray) -> Rows:
+def _errors(
+    here: Situation,
+    place: tuple[str, ...],
+    left: np.ndarray,
+    error: np.ndarray,
+    base: np.ndarray,
+    rank: np.ndarray | None = None,
+) -> Rows:
     names = dict(zip(("scope", "space", "split", "model"), place, strict=True))
     same = {"relation": here.one.name, "layer": here.reading.layer, **names}
+    ranks = np.full(len(left), np.nan) if rank is None else rank
     return [
-        {**same, "unit": str(unit), "error": float(e), "base": float(b)}
-        for unit, e, b in zip(left, error, base, strict=True)
+        {**same, "unit": str(unit), "error": float(e), "base": float(b), "rank": float(r)}
+        for unit, e, b, r in zip(left, error, base, ranks, strict=True)
     ]
+
+
+def _low_rank(here: Situation, space: str, topics: np.ndarray, rng: np.random.Generator) -> Rows:
+    """Every part has a matrix of its own, all of them together of small rank; parts at unit root mean square (B6.5)."""
+    output, parts = arrays(here, space)
+    parts = about(parts, None) * alive(here, "pooled", space)
+    if len(np.unique(topics)) < FEWEST or not (about(output, None) ** 2).sum() > 0:
+        return []
+    size = np.sqrt((parts**2).mean(axis=(1, 2), keepdims=True))
+    inputs = np.concatenate(list(parts / np.where(size > 0, size, 1.0)), axis=1)
+    error, base, rank = held_out_rank(output, inputs, topics, rng=rng)
+    return _errors(here, ("pooled", space, "topics", "low_rank"), np.unique(topics), error, base, rank)
 
 
 def _shuffled(a: Parts, topics: np.ndarray, templates: np.ndarray, rng: np.random.Generator) -> Parts:

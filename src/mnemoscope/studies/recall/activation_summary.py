@@ -14,6 +14,7 @@ from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.cross_products import Weights, weights
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.ratio import difference_of_ratios
+from mnemoscope.stats.strata import strata_of
 from mnemoscope.stats.verdict import Rule, Verdict, all_of, band, verdict
 
 REWEIGHTS = Rule(
@@ -58,6 +59,12 @@ def _columns(found: Estimate) -> dict[str, Any]:
     return {name: getattr(found, name) for name in names}
 
 
+def _mean(rows: pl.DataFrame, values: pl.Series) -> Estimate:
+    """Over rows, clustered by topic, stratified by relation (B2.2)."""
+    strata = rows["relation"].to_numpy()
+    return clustered_mean(values.cast(pl.Float64).to_numpy(), rows["topic"].to_numpy(), strata=strata)
+
+
 Place = tuple[str, int, str, str]
 
 
@@ -67,14 +74,17 @@ def _fits(tables: Mapping[str, pl.DataFrame], seed: int) -> dict[Place, tuple[li
     for place, some in tables["mlp_products"].group_by(["copy", "layer", "scope", "space"], maintain_order=True):
         parts = some["parts"][0].to_list()
         c = len(parts)
-        code = np.unique(some["topic"].to_numpy(), return_inverse=True)[1]
+        topics, relations = some["topic"].to_numpy(), some["relation"].to_numpy()
+        code = np.unique(topics, return_inverse=True)[1]
         aa, am, mm = (np.zeros((code.max() + 1, size)) for size in (c * c, c, 1))
         np.add.at(aa, code, np.array(some["aa"].to_list()))
         np.add.at(am, code, np.array(some["am"].to_list()))
         np.add.at(mm[:, 0], code, some["mm"].to_numpy())
         if len(aa) >= 3:
             rng = np.random.default_rng(seed_of(seed, "/".join(map(str, place))))
-            found[place] = parts, weights(aa.reshape(-1, c, c), am, mm[:, 0], rng=rng)  # pyright: ignore[reportArgumentType]
+            stratum = strata_of(topics, relations)
+            fit = weights(aa.reshape(-1, c, c), am, mm[:, 0], rng=rng, stratum=stratum)
+            found[place] = parts, fit  # pyright: ignore[reportArgumentType]
     return found
 
 
@@ -89,9 +99,10 @@ def _weights(
             name: some.pivot(on="part", index=key, values=name).select(parts).to_numpy().astype(float)
             for name in ("change", "size", "tangent")
         }
-        topics = some.pivot(on="part", index=key, values="n")["topic"].to_numpy()
+        who = some.pivot(on="part", index=key, values="n")
+        topics, relations = who["topic"].to_numpy(), who["relation"].to_numpy()
         rng = np.random.default_rng(seed_of(seed, "cause " + "/".join(map(str, place))))
-        ratio = bootstrap_ratios(wide["change"], wide["size"], topics, rng=rng, n_boot=BOOT)
+        ratio = bootstrap_ratios(wide["change"], wide["size"], topics, strata=relations, rng=rng, n_boot=BOOT)
         with np.errstate(invalid="ignore", divide="ignore"):
             slope = np.nansum(wide["tangent"], axis=0) / np.nansum(wide["size"], axis=0)
         names, fit = fits.get(place, ([], None))  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -137,7 +148,10 @@ def _held_out(raw: pl.DataFrame, seed: int, fits: Mapping[Place, tuple[list[str]
         unit = pl.col("unit") if place[4] == "topics" else pl.format("{} {}", "relation", "unit")
         units = some.select(unit=unit)["unit"].to_numpy()
         rng = np.random.default_rng(seed_of(seed, "held out " + "/".join(map(str, place))))
-        ratio = bootstrap_ratio(some["error"].to_numpy(), some["base"].to_numpy(), units, rng=rng, n_boot=BOOT)
+        relations = some["relation"].to_numpy()
+        ratio = bootstrap_ratio(
+            some["error"].to_numpy(), some["base"].to_numpy(), units, strata=relations, rng=rng, n_boot=BOOT
+        )
         r2 = replace(ratio, estimate=1 - ratio.estimate, low=1 - ratio.high, high=1 - ratio.low)
         fit = fits.get(place[:4], ([], None))[1]  # pyright: ignore[reportArgumentType, reportCallIssue]
         rows.append(
@@ -146,6 +160,7 @@ def _held_out(raw: pl.DataFrame, seed: int, fits: Mapping[Place, tuple[list[str]
                 **_columns(r2),
                 "condition": fit.condition if fit else float("nan"),
                 "penalty": fit.penalty if fit else float("nan"),
+                "rank": float(some["rank"].median()),  # pyright: ignore[reportArgumentType]
             }
         )
     return pl.DataFrame(rows, schema=MLP_FITS.schema)
@@ -160,7 +175,7 @@ def _intercepts(raw: pl.DataFrame) -> pl.DataFrame:
     every = pl.concat([raw, gain.with_columns(intercept=pl.lit("gain")).select(raw.columns)])
     for (copy, layer, name), some in every.group_by(["copy", "layer", "intercept"], maintain_order=True):
         for quantity in ("margin", "group", "place", "rank"):
-            one = clustered_mean(some[quantity].to_numpy().astype(float), some["topic"].to_numpy())
+            one = _mean(some, some[quantity])
             rows.append({"copy": copy, "layer": layer, "intercept": name, "quantity": quantity, **_columns(one)})
     return pl.DataFrame(rows, schema=MLP_INTERCEPTS.schema)
 
@@ -170,7 +185,7 @@ def _replacements(raw: pl.DataFrame) -> pl.DataFrame:
     for (copy, layer, name), some in raw.group_by(["copy", "layer", "replacement"], maintain_order=True):
         lost = some.with_columns(right=pl.col("right") - pl.col("right_before"))
         for quantity in ("answer", "asked_topic", "right"):
-            one = clustered_mean(lost[quantity].to_numpy().astype(float), lost["topic"].to_numpy())
+            one = _mean(lost, lost[quantity])
             rows.append({"copy": copy, "layer": layer, "replacement": name, "quantity": quantity, **_columns(one)})
     return pl.DataFrame(rows, schema=MLP_REPLACEMENTS.schema)
 
@@ -207,9 +222,9 @@ def _contrast(cause: pl.DataFrame, layer_of: Mapping[str, int], seed: int) -> tu
         nothing = undefined("no movers beside other heads that say something along the answers", method="ratio of sums")
         return nothing, nothing
     a, b, c, d = (both[name].to_numpy() for name in ("change", "size", "change_other", "size_other"))
-    rng, topics = np.random.default_rng(seed), both["topic"].to_numpy()
-    e = bootstrap_ratio(a, b, topics, rng=rng, n_boot=BOOT)
-    return difference_of_ratios((a, b), (c, d), topics, rng=rng), replace(
+    rng, topics, strata = np.random.default_rng(seed), both["topic"].to_numpy(), both["relation"].to_numpy()
+    e = bootstrap_ratio(a, b, topics, strata=strata, rng=rng, n_boot=BOOT)
+    return difference_of_ratios((a, b), (c, d), topics, strata=strata, rng=rng), replace(
         e, estimate=e.estimate + 0.25, low=e.low + 0.25, high=e.high + 0.25
     )
 
@@ -227,4 +242,4 @@ def _gain(raw: pl.DataFrame, cause: pl.DataFrame, layer_of: Mapping[str, int]) -
     both = within.join(mean, on=["relation", "topic"], suffix="_mean")
     if not both.height:
         return undefined("no intercept was fitted in the answering layer", method="mean of differences")
-    return clustered_mean((both["margin"] - both["margin_mean"]).to_numpy(), both["topic"].to_numpy())
+    return _mean(both, both["margin"] - both["margin_mean"])

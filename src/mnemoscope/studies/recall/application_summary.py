@@ -104,29 +104,31 @@ def _cells(some: pl.DataFrame, rng: np.random.Generator) -> list[dict[str, Any]]
     return rows
 
 
+def _who(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """What is independent, and its strata: topics, relations (B2.2)."""
+    return rows["topic"].to_numpy(), rows["relation"].to_numpy()
+
+
 def _share(part: pl.DataFrame, column: str, value: str) -> Estimate:
     hits = (part[column] == value).cast(pl.Float64).to_numpy()
-    return bounded_mean(hits, part["topic"].to_numpy(), limits=(0.0, 1.0))
+    topics, strata = _who(part)
+    return bounded_mean(hits, topics, strata=strata, limits=(0.0, 1.0))
 
 
 def _fractions(part: pl.DataFrame, effects: pl.DataFrame, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Of the difference of the two prompts' own runs, and of what the ceilings reach."""
-    topics, effect = part["topic"].to_numpy(), part["effect"].to_numpy()
-    ratio = guarded_ratio(effect, part["whole"].to_numpy(), topics, rng=rng, floor=0.0, n_boot=1000)
-    rows = [{"quantity": "of_difference", **record(ratio)}]
+    rows = [{"quantity": "of_difference", **record(_fraction(part, "whole", rng))}]
     for ceiling in ("all_last", "all_positions"):
         most = effects.filter(pl.col("exchange") == ceiling).select("relation", "topic", "template", most="effect")
         both = part.join(most, on=["relation", "topic", "template"])
-        ratio = guarded_ratio(
-            both["effect"].to_numpy(),
-            both["most"].to_numpy(),
-            both["topic"].to_numpy(),
-            rng=rng,
-            floor=0.0,
-            n_boot=1000,
-        )
-        rows.append({"quantity": f"of_{ceiling}", **record(ratio)})
+        rows.append({"quantity": f"of_{ceiling}", **record(_fraction(both, "most", rng))})
     return rows
+
+
+def _fraction(rows: pl.DataFrame, of: str, rng: np.random.Generator) -> Estimate:
+    topics, strata = _who(rows)
+    effect, whole = rows["effect"].to_numpy(), rows[of].to_numpy()
+    return guarded_ratio(effect, whole, topics, strata=strata, rng=rng, floor=0.0, n_boot=1000)
 
 
 def _flips(trained: pl.DataFrame) -> Estimate:
@@ -139,7 +141,8 @@ def _flips(trained: pl.DataFrame) -> Estimate:
     if not both.height:
         return undefined("no head was found to move the topic", method="mean of differences")
     values = both["hit"].to_numpy() - both["other"].to_numpy()
-    return bounded_mean(values, both["topic"].to_numpy(), limits=(-1.0, 1.0))
+    topics, strata = _who(both)
+    return bounded_mean(values, topics, strata=strata, limits=(-1.0, 1.0))
 
 
 def _carried(trained: pl.DataFrame) -> Estimate:
@@ -152,14 +155,16 @@ def _carried(trained: pl.DataFrame) -> Estimate:
         value=(pl.col("top_answer") == "partner").cast(pl.Float64)
         - (pl.col("top_answer") == "attribute").cast(pl.Float64)
     )["value"].to_numpy()
-    return bounded_mean(values, control["topic"].to_numpy(), limits=(-1.0, 1.0))
+    topics, strata = _who(control)
+    return bounded_mean(values, topics, strata=strata, limits=(-1.0, 1.0))
 
 
 def _terms(layers: pl.DataFrame) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for (copy, run, layer), some in layers.group_by(["copy", "run", "layer"], maintain_order=True):
         for term in ("attn", "mlp", *(("place",) if run == RUNS[0] else ())):
-            one = record(clustered_mean(some[term].to_numpy().astype(float), some["topic"].to_numpy()))
+            topics, strata = _who(some)
+            one = record(clustered_mean(some[term].to_numpy().astype(float), topics, strata=strata))
             rows.append({"copy": copy, "run": run, "layer": layer, "term": term, **one})
     return pl.DataFrame([{k: v for k, v in row.items() if k != "p"} for row in rows], schema=ANSWER_TERMS.schema)
 
@@ -170,16 +175,19 @@ def _local(layers: pl.DataFrame, seed: int) -> tuple[Estimate, Estimate]:
     if not plain.height or plain["half"].n_unique() < 2:
         nothing = undefined("both halves of the topics are needed, and a stream that is a sum", method="ratio of sums")
         return nothing, nothing
-    parts = [_pushes(layers, half) for half in ("a", "b")]
-    chosen, whole, topics, change, moved = (np.concatenate([part[i] for part in parts]) for i in range(5))
-    share = bootstrap_ratio(chosen, whole, topics, rng=np.random.default_rng(seed), n_boot=1000)
-    if not len(change):
+    pushes, changes = (pl.concat(parts) for parts in zip(*(_pushes(layers, half) for half in ("a", "b")), strict=True))
+    chosen, whole = pushes["chosen"].to_numpy(), pushes["whole"].to_numpy()
+    topics, strata = _who(pushes)
+    share = bootstrap_ratio(chosen, whole, topics, strata=strata, rng=np.random.default_rng(seed), n_boot=1000)
+    if not changes.height:
         return share, undefined("no head was found to move the topic", method="mean")
-    return share, replace(clustered_mean(change, moved), method="mean of differences; CV3 t, clustered")
+    topics, strata = _who(changes)
+    moved = clustered_mean(changes["change"].to_numpy(), topics, strata=strata)
+    return share, replace(moved, method=moved.method.replace("mean", "mean of differences", 1))
 
 
-def _pushes(layers: pl.DataFrame, half: str) -> tuple[np.ndarray, ...]:
-    """Per prompt of a half: push of the chosen MLPs, all positive push, topic; and what the exchange changes, topic."""
+def _pushes(layers: pl.DataFrame, half: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Per prompt of a half: push of the chosen MLPs and all positive push; and what the exchange changes of the first."""
     plain = layers.filter((pl.col("run") == "plain") & (pl.col("half") != half))
     means = plain.group_by("layer", maintain_order=True).agg(pl.col("attn", "mlp").mean()).sort("layer")
     best = means.sort("mlp", descending=True)["layer"].head(2).to_list()
@@ -199,11 +207,4 @@ def _pushes(layers: pl.DataFrame, half: str) -> tuple[np.ndarray, ...]:
     )
     here = own.filter(pl.col("run") == "plain")
     both = here.join(own.filter(pl.col("run") == "exchanged").select(*key, after="chosen"), on=key)
-    change = (both["chosen"] - both["after"]).to_numpy()
-    return (
-        here["chosen"].to_numpy(),
-        here["whole"].to_numpy(),
-        here["topic"].to_numpy(),
-        change,
-        both["topic"].to_numpy(),
-    )
+    return here.drop("run"), both.select(*key, change=pl.col("chosen") - pl.col("after"))

@@ -66,5 +66,7 @@ def _percent(found: Units, base: Units, rng: np.random.Generator) -> tuple[np.nd
     if not np.nanmin(level.low) > FLOOR:
         nothing = np.full(len(found.cells), np.nan)
         return nothing, nothing, nothing, f"no percent: the lower limit of pi is not above {FLOOR:g} logit"
-    ratio = bootstrap_ratios(found.values, base.values, found.topics.astype(str), rng=rng, n_boot=1000)
+    ratio = bootstrap_ratios(
+        found.values, base.values, found.topics.astype(str), strata=found.relations.astype(str), rng=rng, n_boot=1000
+    )
     return 100 * ratio.low, 100 * ratio.estimate, 100 * ratio.high, ""

@@ -103,8 +103,9 @@ def share_of_few(found: Units) -> tuple[Estimate, Estimate]:
         held, all_heads = parts(kept)
         return float(held / all_heads) if all_heads > 0 else np.nan
 
-    size = jackknife(lambda kept: float(parts(kept)[0]) / 2, topics)
-    return jackknife(share, topics), size
+    strata = found.relations.astype(str)
+    size = jackknife(lambda kept: float(parts(kept)[0]) / 2, topics, strata=strata)
+    return jackknife(share, topics, strata=strata), size
 
 
 def _carried(raw: pl.DataFrame) -> dict[str, Any]:

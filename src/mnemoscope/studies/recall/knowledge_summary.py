@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from mnemoscope.results.schema.recall import KNOWLEDGE
 from mnemoscope.stats.clusters import clustered_means, codes, sums
@@ -72,9 +72,12 @@ def _part(frame: pl.DataFrame, *, relation: str, template: int) -> pl.DataFrame:
     there = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         means = sums(np.where(there, values, 0.0), code, n_units) / sums(there.astype(float), code, n_units)
-    topics = np.array([name.partition("\n")[2] for name in np.unique(who)])
-    found = clustered_means(means, topics)
-    rows = [_row(name, found.at(i), means[:, i], topics, int(there[:, i].sum())) for i, name in enumerate(MEASURES)]
+    relations, topics = np.array([name.split("\n", 1) for name in np.unique(who)]).T
+    found = clustered_means(means, topics, strata=relations)
+    rows = [
+        _row(name, found.at(i), means[:, i], (topics, relations), int(there[:, i].sum()))
+        for i, name in enumerate(MEASURES)
+    ]
     shown = {"copy": frame["copy"][0], "shots": frame["shots"][0], "relation": relation, "template": template}
     chance = float(frame["even"].to_numpy().mean())
     filled = [{**shown, **row, "chance": chance if row["measure"] == "choice" else np.nan} for row in rows if row["n"]]
@@ -82,12 +85,12 @@ def _part(frame: pl.DataFrame, *, relation: str, template: int) -> pl.DataFrame:
 
 
 def _row(
-    name: str, one: Estimate, means: Float[np.ndarray, " unit"], topics: Shaped[np.ndarray, " unit"], n: int
+    name: str, one: Estimate, means: Float[np.ndarray, " unit"], who: tuple[np.ndarray, np.ndarray], n: int
 ) -> dict[str, Any]:
     """One measure. A share where all topics agree has an interval, too; and none reaches beyond 0 and 1."""
     if name in SHARES and n:
         there = ~np.isnan(means)
-        one = share(np.clip(means[there], 0, 1), topics[there]) if np.isnan(one.low) else one
+        one = share(np.clip(means[there], 0, 1), *(one[there] for one in who)) if np.isnan(one.low) else one
         one = replace(one, low=max(one.low, 0.0), high=min(one.high, 1.0))
     told = {key: getattr(one, key) for key in ("estimate", "low", "high", "n_units", "method", "reason")}
     return {"measure": name, "n": n, **told}

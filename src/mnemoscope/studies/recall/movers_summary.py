@@ -178,11 +178,12 @@ def mean_over_topics(own: pl.DataFrame, name: str) -> tuple[Estimate, float]:
     if not units.height:
         return undefined("no such number of this head", method="mean"), 0.0
     values, chance = units["value"].to_numpy(), units["chance"].to_numpy()
-    topics = units["topic"].to_numpy().astype(str)
-    there = clustered_mean(values, topics)
-    above = clustered_mean(values - chance, topics)
+    topics, relations = (units[name].to_numpy().astype(str) for name in ("topic", "relation"))
+    there = clustered_mean(values, topics, strata=relations)
+    above = clustered_mean(values - chance, topics, strata=relations)
     if column.startswith("attention"):  # full attention on every topic has no variance, yet an interval
-        there = bounded_mean(np.clip(values, 0, 1), topics, limits=(0.0, 1.0), null=float(chance.mean()))
+        even = float(chance.mean())
+        there = bounded_mean(np.clip(values, 0, 1), topics, strata=relations, limits=(0.0, 1.0), null=even)
         above = there if np.isnan(above.p) else above
     return replace(there, p=above.p, n=int(units["n"].sum())), float(chance.mean())
 
@@ -198,4 +199,5 @@ def correlation(own: pl.DataFrame, name: str) -> Estimate:
     def statistic(kept: np.ndarray) -> float:
         return within_group(x[kept], y[kept], groups[kept], kind="pearson", min_size=3)
 
-    return jackknife(statistic, some["topic"].to_numpy().astype(str), fisher=True)
+    topics, relations = (some[name].to_numpy().astype(str) for name in ("topic", "relation"))
+    return jackknife(statistic, topics, strata=relations, fisher=True)

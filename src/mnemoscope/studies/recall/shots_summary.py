@@ -91,7 +91,7 @@ def across_halves(
         ]
         return float(np.mean(found))
 
-    alike = jackknife(lambda kept: between(zero, some, kept), topics)
+    alike = jackknife(lambda kept: between(zero, some, kept), topics, strata=zero.relations.astype(str))
     if not np.isnan(alike.low):
         alike = replace(alike, low=max(alike.low, least), high=min(alike.high, 1.0))
     everyone = np.arange(len(topics))
@@ -119,7 +119,7 @@ def larger(zero: Units, some: Units, most: int) -> Estimate:
             change[here] = (zero.values[here][:, heads] - some.values[here][:, heads]).mean(axis=1)
     if np.isnan(change).all():
         return undefined("one half has no topics", method="mean over topics")
-    return clustered_mean(change, zero.topics.astype(str))
+    return clustered_mean(change, zero.topics.astype(str), strata=zero.relations.astype(str))
 
 
 def _row(measure: str, found: Estimate, k: int, *, ceiling: float, chance: float) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """From rows per prompt to units per topic: what every interval of this study rests on (B2.2). No torch.
 
-Prompts are averaged within (relation, topic), so that a topic asked with more templates weighs no more; intervals cluster by
-topic, so that a topic that several relations have counts as one.
+Prompts are averaged within (relation, topic), so that a topic asked with more templates weighs no more. Intervals cluster by
+topic, so that a topic that several relations have counts as one, and are stratified by relation (`mnemoscope.stats.strata`), so
+that what relations differ by is no uncertainty about these relations.
 """
 
 from collections.abc import Sequence
@@ -58,13 +59,20 @@ def units(frame: pl.DataFrame, cells: Sequence[str], value: str) -> Units:
 
 
 def means(found: Units, *, null: float = 0.0) -> Estimates:
-    """Mean over units of every cell, interval over topics; n counts prompts."""
-    return replace(clustered_means(found.values, found.topics.astype(str), null=null), n=found.n)
+    """Mean over units of every cell, interval over topics stratified by relation; n counts prompts."""
+    topics, relations = found.topics.astype(str), found.relations.astype(str)
+    return replace(clustered_means(found.values, topics, strata=relations, null=null), n=found.n)
 
 
-def share(values: Float[np.ndarray, " unit"], topics: Shaped[np.ndarray, " unit"], *, null: float = 0.0) -> Estimate:
+def share(
+    values: Float[np.ndarray, " unit"],
+    topics: Shaped[np.ndarray, " unit"],
+    relations: Shaped[np.ndarray, " unit"],
+    *,
+    null: float = 0.0,
+) -> Estimate:
     """Mean of numbers in [0, 1] over units, with an interval also where all agree."""
-    return bounded_mean(values, topics.astype(str), limits=(0.0, 1.0), null=null)
+    return bounded_mean(values, topics.astype(str), strata=relations.astype(str), limits=(0.0, 1.0), null=null)
 
 
 def rows(found: Estimates, cells: pl.DataFrame, **same: Any) -> pl.DataFrame:

@@ -55,6 +55,37 @@ def head_rows(layers: int, heads: int, seed: int = 0) -> pl.DataFrame:
     return pl.concat(pieces)
 
 
+LETTERS = ("COMPARE", "CONJUNCTION", "EVALUATE-FOR", "FEATURE-OF", "HYPONYM-OF", "PART-OF", "USED-FOR")
+RELATIONS = {"letters": LETTERS, "things": LETTERS, "trees": ("mod", "obj", "subj")}
+
+
+def relation_rows(layers: int, heads: int, seed: int = 0) -> pl.DataFrame:
+    """The relation index in every variant of every relation and corpus, all of it supported: as many rows as there can be."""
+    from mnemoscope.results.schema.heads import COPIES, RELATION_SCORES
+
+    rng = np.random.default_rng(seed)
+    cells = pl.DataFrame({"layer": np.repeat(np.arange(layers), heads), "head": np.tile(np.arange(heads), layers)})
+    asked = [(corpus, relation) for corpus, names in RELATIONS.items() for relation in names]
+    kinds = pl.DataFrame(
+        list(itertools.product(COPIES, RELATION_SCORES, asked)), schema=["copy", "score", "asked"], orient="row"
+    ).select(
+        "copy", "score", pl.col("asked").list.get(0).alias("corpus"), pl.col("asked").list.get(1).alias("relation")
+    )
+    rows = kinds.join(cells, how="cross")
+    values = rng.uniform(size=rows.height)
+    return rows.with_columns(
+        estimate=pl.Series(values),
+        low=pl.Series(values - rng.uniform(0.01, 0.1, rows.height)),
+        high=pl.Series(values + rng.uniform(0.01, 0.1, rows.height)),
+        chance=pl.Series(rng.uniform(size=rows.height)),
+        p_maxt=pl.Series(rng.uniform(size=rows.height)),
+        n=pl.Series(rng.integers(10, 400, rows.height)),
+        n_units=pl.Series(rng.integers(10, 17, rows.height)),
+        method=pl.lit("by hand"),
+        reason=pl.lit(""),
+    )
+
+
 def shown(layers: int, heads: int, prompts: int, length: int, *, hostile: bool = False) -> dict[str, pl.DataFrame]:
     """Prompts of `length` tokens; head 1 of the last layer attends from the query to token 2 with weight 200/255."""
     rng = np.random.default_rng(1)
@@ -186,7 +217,7 @@ def hands() -> Any:
     """The functions that make tables by hand."""
     from types import SimpleNamespace
 
-    return SimpleNamespace(head_rows=head_rows, claims=claims, shown=shown)
+    return SimpleNamespace(head_rows=head_rows, relation_rows=relation_rows, claims=claims, shown=shown)
 
 
 def filled(table: Any, seed: int = 0, most: int = 900) -> pl.DataFrame:

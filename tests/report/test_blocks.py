@@ -1,37 +1,10 @@
-"""A table enters the page as its numbers: rounded to six digits, undefined as nothing, text as text."""
+"""Blocks as HTML: a table shows its first rows and carries the others, drawings and prose stand as they are."""
 
-import json
-import math
-
-import hypothesis.strategies as st
 import polars as pl
-import pytest
-from hypothesis import given
 
-from mnemoscope.report.blocks import columns, rendered
+from mnemoscope.report.blocks import MOST_ROWS, rendered
 from mnemoscope.report.html import Safe
 from mnemoscope.report.section import Drawing, Grid, Prose
-
-
-@given(st.lists(st.floats(), max_size=8))
-def test_numbers_keep_six_digits_and_what_is_not_finite_is_nothing(values: list[float]) -> None:
-    made = columns(pl.DataFrame({"x": values}, schema={"x": pl.Float64}))["x"]
-    assert json.loads(json.dumps(made)) == made
-    for value, shown in zip(values, made, strict=True):
-        if math.isfinite(value):
-            assert shown == pytest.approx(value, rel=5e-6, abs=1e-300)
-        else:
-            assert shown is None
-
-
-def test_other_types_come_as_they_are() -> None:
-    frame = pl.DataFrame({"n": [1, 2], "ok": [True, False], "text": ["a\u202e", "b" * 300], "list": [[1, 2], []]})
-    assert columns(frame) == {
-        "n": [1, 2],
-        "ok": [True, False],
-        "text": ["a⟨U+202E⟩", "b" * 240 + "… (+60 characters)"],
-        "list": ["1, 2", ""],
-    }
 
 
 def test_a_grid_shows_the_first_rows_and_carries_all() -> None:
@@ -48,3 +21,11 @@ def test_drawings_and_prose() -> None:
     drawing = Drawing(id="d", title="T", caption="C", svg=Safe("<svg></svg>"), data=pl.DataFrame({"x": [1]}))
     assert "<svg></svg>" in rendered(drawing, "s").markup
     assert rendered(Prose(paragraphs=("a < b", "c")), "s").markup == "<p>a &lt; b</p><p>c</p>"
+
+
+def test_a_long_table_says_that_it_was_cut() -> None:
+    frame = pl.DataFrame({"n": range(MOST_ROWS + 5)})
+    markup = rendered(Grid(id="g", title="T", caption="C.", data=frame), "s").markup
+    assert f"C. The first 2,000 of {MOST_ROWS + 5:,} rows; tables/*.parquet has all." in markup
+    assert f",{MOST_ROWS - 1}]" in markup
+    assert f",{MOST_ROWS}," not in markup

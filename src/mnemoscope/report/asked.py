@@ -16,6 +16,12 @@ NAMES = {
     "recall": "Factual recall",
     "icl": "In-context learning",
 }
+QUESTIONS = {
+    "heads": "which heads do induction, ordinary and semantic, and which of them are missed when they are gone",
+    "emergence": "when heads and in-context learning appear during training, and whether together",
+    "recall": "what is known, and how the answer comes about, from the topic to the last layer",
+    "icl": "what examples in the prompt change inside, and which of these changes is a cause",
+}
 
 
 def study_name(study: str) -> str:
@@ -31,10 +37,16 @@ def header(runs: Sequence[Finished]) -> Safe:
         "header",
         element("p", "mnemoscope", class_="brand"),
         element("h1", str(model.get("name", "model"))),
-        element("p", ", ".join(study_name(run.record["study"]) for run in runs), class_="subtitle"),
+        element("p", "What was asked:", class_="question"),
+        element("ul", *(_question(str(run.record["study"])) for run in runs), class_="questions"),
         element("dl", *(_fact(name, value) for name, value in _facts(runs) if value), class_="facts"),
         element("pre", element("code", "\n".join(dict.fromkeys(command(run.record) for run in runs))), class_="asked"),
     )
+
+
+def _question(study: str) -> Safe:
+    said = f": {QUESTIONS[study]}" if study in QUESTIONS else ""
+    return element("li", element("a", study_name(study), href=f"#{study}"), said)
 
 
 def command(record: Mapping[str, Any]) -> str:

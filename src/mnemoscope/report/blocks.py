@@ -1,17 +1,17 @@
 """Blocks of a section as HTML, each with its numbers as a JSON island that the page's scripts draw from."""
 
+from dataclasses import replace
 from typing import Any
 
-import polars as pl
-
 from mnemoscope.report import words
-from mnemoscope.report.html import Child, Safe, element, island, joined, shortened, visible
+from mnemoscope.report.html import Child, Safe, element, island, joined, shortened
+from mnemoscope.report.packing import LONGEST, columns, travelling
 from mnemoscope.report.section import Block, Drawing, Figure, Grid, Prose, Tokens
 from mnemoscope.report.theme import in_rgb
 from mnemoscope.report.tokens import token_view
 
+MOST_ROWS = 2_000  # of a table to read that enter the page
 P_VALUES = -1  # instead of a number of decimals: written as p values are
-LONGEST = 240  # characters of a string cell that enter the page; the parquet file has them all
 
 
 def rendered(block: Block, section: str) -> Safe:
@@ -35,11 +35,6 @@ def rendered(block: Block, section: str) -> Safe:
             )
 
 
-def columns(frame: pl.DataFrame) -> dict[str, list[Any]]:
-    """A table as JSON by column: floats to 6 significant digits, nan as null, long strings shortened."""
-    return {visible(name): _column(frame[name]) for name in frame.columns}
-
-
 def _figure(figure: Figure, identifier: str) -> Safe:
     if not figure.data.height:
         nothing = element("p", "The tables of this run have no row for this picture.", class_="muted")
@@ -53,7 +48,7 @@ def _figure(figure: Figure, identifier: str) -> Safe:
             "div", element("div", class_="canvas", role="img", aria_label=figure.alt or figure.title), class_="scroll"
         ),
         island(f"{identifier}-spec", in_rgb(figure.chart)),
-        island(f"{identifier}-data", columns(figure.data)),
+        island(f"{identifier}-data", travelling(figure.data)),
     )
 
 
@@ -72,7 +67,7 @@ def _framed(kind: str, identifier: str, block: Figure | Grid | Drawing, *inside:
 
 
 def _grid(grid: Grid, identifier: str) -> Safe:
-    frame = grid.data
+    frame = grid.data.head(MOST_ROWS)
     floats = [name for name in frame.columns if frame.schema[name].is_float()]
     places = {name: P_VALUES if _is_p(name) else words.places(frame[name].to_list()) for name in floats}
     heads = [_heading(name, grid, places.get(name)) for name in frame.columns]
@@ -83,10 +78,11 @@ def _grid(grid: Grid, identifier: str) -> Safe:
         for row in frame.head(grid.most).iter_rows(named=True)
     ]
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), data_most=grid.most)
+    rest = f" The first {MOST_ROWS:,} of {grid.data.height:,} rows; tables/*.parquet has all."
     return _framed(
         "grid picks" if grid.picks else "grid",
         identifier,
-        grid,
+        replace(grid, caption=grid.caption + (rest if grid.data.height > MOST_ROWS else "")),
         element("div", table, class_="scroll"),
         island(f"{identifier}-data", columns(frame)),
     )
@@ -110,20 +106,3 @@ def _shown(value: Any, places: int | None) -> Safe:
     if isinstance(value, int) and not isinstance(value, bool):
         return element("td", words.count(value), class_="number")
     return element("td", shortened(str(value), LONGEST), class_="text")
-
-
-def _column(series: pl.Series) -> list[Any]:
-    if series.dtype.is_float():
-        finite = pl.Series([None], dtype=series.dtype)
-        return series.round_sig_figs(6).zip_with(series.is_finite(), finite).to_list()
-    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
-        return series.to_list()
-    return [_cell(value) for value in series.to_list()]
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return visible(shortened(value, LONGEST))
-    if isinstance(value, list):
-        return ", ".join(str(_cell(inner)) for inner in value)  # pyright: ignore[reportUnknownVariableType]
-    return value

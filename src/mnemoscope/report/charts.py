@@ -129,6 +129,13 @@ def matrix(
     return alt.layer(*layers, data=MAIN).properties(width=alt.Step(step), height=alt.Step(step))
 
 
+def marked(base: Any, test: str, step: int) -> Any:
+    """Discs on the cells of a map (of `step` pixels) where `test` holds: white in a dark ring, seen on every colour of a scale."""
+    shown = alt.when(test).then(alt.value(1)).otherwise(alt.value(0))
+    disc: dict[str, Any] = {"filled": True, "fill": "white", "stroke": "#111417", "strokeWidth": 1}
+    return base.mark_point(size=max(6, 1.2 * step), **disc).encode(opacity=shown)
+
+
 def dots(x: str, y: str, *, x_title: str, y_title: str, colour: str | None = None, extra: Sequence[Any] = ()) -> Any:
     """One dot per row of the data; a click on a dot of a head picks the head."""
     hue: dict[str, Any] = {} if colour is None else {"color": alt.Color(f"{colour}:N", title=None)}

@@ -52,7 +52,7 @@ def claims_table(runs: Iterable[Finished]) -> Safe:
         rows += [_row(claim, study, evidence(run)) for claim in in_order(claims)]
     heads = [element("th", name, scope="col", class_="number" if name in NUMBERS else None) for name in COLUMNS]
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="claims")
-    return joined((element("div", table, class_="scroll"), element("p", NOTE, class_="note")))
+    return joined((element("p", NOTE, class_="note"), element("div", table, class_="scroll")))
 
 
 def in_order(claims: pl.DataFrame) -> list[dict[str, Any]]:

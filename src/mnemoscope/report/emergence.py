@@ -59,7 +59,10 @@ def timing(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
     ends = tables["curves"].filter(pl.col("step") >= 0)["step"]
     first, last = float(ends.min() or 0), float(ends.max() or 0)  # pyright: ignore[reportArgumentType]
     rows = rows.with_columns(
-        name=pl.col("quantity").str.replace_all("_", " ") + " · " + pl.col("scope"),
+        name=(pl.col("quantity") + " · " + pl.col("scope"))
+        .str.replace(r"/(\d+)$", ", ${1} shots")
+        .str.replace("/", ", ")
+        .str.replace_all("[_:]", " "),
         left=pl.col("low").clip(first, last),
         right=pl.col("high").clip(first, last),
         open=pl.when(pl.col("low").is_infinite() | pl.col("high").is_infinite())
@@ -147,7 +150,7 @@ def maps(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
     axis = alt.Axis(labelAngle=-60, format=",.0f")
     base = alt.Chart(MAIN).encode(
         x=alt.X("second:O", title="step", axis=axis),
-        y=alt.Y("first:O", title="step"),
+        y=alt.Y("first:O", title="step", axis=alt.Axis(format=",.0f")),
         tooltip=[
             said("first"),
             said("second"),
@@ -181,6 +184,11 @@ def maps(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
     )
 
 
+def _short_hashes(rows: pl.DataFrame) -> pl.DataFrame:
+    """The first twelve characters of each hash; the table has the rest."""
+    return rows.with_columns(pl.col("weights").str.head(12)) if "weights" in rows.columns else rows
+
+
 def _grids(tables: Mapping[str, pl.DataFrame]) -> list[Block]:
     """Onsets and their differences in numbers, the followed heads, and what was measured of each checkpoint."""
     shown = (
@@ -196,7 +204,7 @@ def _grids(tables: Mapping[str, pl.DataFrame]) -> list[Block]:
         ("checkpoints", "checkpoints", "Checkpoints", "What was measured of each, and what could not be.", ()),
     )
     return [
-        Grid(id=place, title=title, caption=caption, data=tables[name].drop(*without))
+        Grid(id=place, title=title, caption=caption, data=_short_hashes(tables[name].drop(*without)))
         for name, place, title, caption, without in shown
         if name in tables and tables[name].height
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import vl_convert
 
-from mnemoscope.report.blocks import columns
+from mnemoscope.report.packing import columns
 from mnemoscope.report.section import Drawing, Figure, Section
 from mnemoscope.report.theme import config, css_colours, in_rgb, palette
 from mnemoscope.results.parquet import write_whole, writing
@@ -45,7 +45,7 @@ def alone(svg: str) -> str:
 
 def still(figure: Figure) -> dict[str, Any]:
     """The specification with its data in it and the light palette, as it looks before anybody touches it."""
-    data = columns(figure.data)
+    data = columns(figure.data if figure.first is None else figure.first)
     rows = [dict(zip(data, values, strict=True)) for values in zip(*data.values(), strict=True)]
     params = [
         {**param, "value": palette("light")} if param["name"] == "palette" else param

@@ -5,41 +5,18 @@ stands beside the model on the same scale. Then every score against the causal e
 both copies on one line, the ranked table, and the prompts with attention drawn on the tokens.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import altair as alt
 import polars as pl
 
-from mnemoscope.report import relations, words
+from mnemoscope.report import relations
 from mnemoscope.report.charts import chosen, dots, rounded, said, switch
+from mnemoscope.report.head_map import CAUSE, CAUSES, EVERY, LABELS, head_map, present, switches
 from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose, Section, Tokens
-from mnemoscope.report.theme import STEPS, palette
-from mnemoscope.results.schema.heads import COPIES, RELATION_SCORES, SCORES
+from mnemoscope.results.schema.heads import COPIES, SCORES
 
-CAUSE = "ablation_loss"  # mean ablation is the primary one
-CAUSES = tuple(score for score in SCORES if score.startswith(CAUSE))
-EVERY = (*SCORES, *RELATION_SCORES)
-UNITS = (
-    dict.fromkeys(EVERY, "share of attention")
-    | relations.UNITS
-    | {score: "share of the output" for score in SCORES if score.startswith("copying")}
-    | dict.fromkeys(CAUSES, "nats of loss on repeated tokens")
-)
-LABELS = (
-    {score: words.label(score) for score in SCORES}
-    | relations.LABELS
-    | {
-        "copying": "Copying (embedding)",
-        "copying_contextual": "Copying (in context)",
-        "ablation_loss": "Loss (mean-ablated)",
-        "ablation_loss_zero": "Loss (zeroed)",
-        "ablation_loss_resample": "Loss (resampled)",
-    }
-)
-SHOWN = ("value", "chance", "above chance")
 WHOLE = 4  # a head with more queries kept than so many best events has its whole pattern shown
-MAP_WIDTH = 840  # of the model and its copy together
 
 
 def section(tables: Mapping[str, pl.DataFrame]) -> Section:
@@ -63,57 +40,6 @@ def section(tables: Mapping[str, pl.DataFrame]) -> Section:
         title="Attention heads",
         lead="Which heads look back to what followed last time, write what they see, and are missed when they are gone.",
         blocks=tuple(blocks),
-    )
-
-
-def head_map(heads: pl.DataFrame) -> Figure:
-    """Layer by head, coloured by the chosen score; a dot where it is significant over the whole map."""
-    scores, copies = _present(heads, "score", EVERY), _present(heads, "copy", COPIES)
-    step = max(6, min(32, MAP_WIDTH // (len(copies) * heads["head"].n_unique())))
-    drawn = "shown == 'value' ? datum.estimate : shown == 'chance' ? datum.chance : datum.estimate - datum.chance"
-    base = alt.Chart().encode(
-        x=alt.X("head:O", title="head", axis=_every(heads["head"], orient="top")),
-        y=alt.Y("layer:O", title="layer", axis=_every(heads["layer"])),
-        tooltip=_tooltip(),
-    )
-    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
-        color=alt.Color("drawn:Q", scale=_scale(), title=None)
-    )
-    significant = (
-        alt.when("datum.p_maxt < 0.05 && abs(datum.estimate - datum.chance) >= 0.01 && shown != 'chance'")
-        .then(alt.value(0.95))
-        .otherwise(alt.value(0))
-    )
-    dots = base.mark_point(size=max(4, step), color="#e6930a").encode(opacity=significant)
-    layered: Any = alt.layer(cells, dots, data=MAIN)
-    chart = (
-        layered.transform_filter("datum.score == score && datum.corpus == used && datum.relation == about")
-        .transform_calculate(drawn=drawn, interval=_interval())
-        .properties(width=alt.Step(step), height=alt.Step(step))
-        .facet(column=alt.Column("copy:N", title=None, sort=copies))
-        .properties(
-            title=alt.Title(alt.ExprRef("title[score] + ', ' + shown + ', ' + used + (about ? ', ' + about : '')"))
-        )  # pyright: ignore[reportArgumentType]
-        .add_params(
-            alt.param(name="palette", value=palette("light")),
-            alt.param(name="top", value=_tops(heads)),
-            alt.param(name="signed", value={score: score in CAUSES for score in scores}),
-            alt.param(name="title", value={score: f"{LABELS[score]} ({UNITS[score]})" for score in scores}),
-            *_switches(heads),
-            *_relation_switch(heads),
-            switch("shown", SHOWN),
-        )
-    )
-    return Figure(
-        id="map",
-        title="Every head, every score",
-        caption="Rows are layers, columns are heads; the re-initialised copy is the same architecture with fresh weights. "
-        "Dots mark heads at least .01 from chance with p < .05, max-T corrected over all heads of the map: a fixed head of random "
-        "weights is never exactly even, and enough sequences make any difference significant. Value and chance share one "
-        "scale. Click a cell to see what the head attends to, below.",
-        chart=chart.to_dict(),
-        data=heads.drop("method"),
-        alt=f"Heat map of {heads['layer'].n_unique()} layers by {heads['head'].n_unique()} heads, trained and re-initialised.",
     )
 
 
@@ -146,7 +72,7 @@ def score_against_cause(trained: pl.DataFrame) -> Figure:
 
 def control(heads: pl.DataFrame) -> Figure:
     """All heads of the model above all heads of its re-initialised copy, per score, with the chance level."""
-    copies = _present(heads, "copy", COPIES)
+    copies = present(heads, "copy", COPIES)
     rows = alt.Y("copy:N", title=None, sort=copies)
     ticks = (
         alt.Chart()
@@ -162,7 +88,7 @@ def control(heads: pl.DataFrame) -> Figure:
     chart = (
         alt.layer(chance, ticks, data=MAIN)
         .transform_filter("datum.score == score && datum.corpus == used")
-        .add_params(*_switches(heads))
+        .add_params(*switches(heads))
         .properties(width=680, height=alt.Step(36))
     )
     return Figure(
@@ -172,6 +98,7 @@ def control(heads: pl.DataFrame) -> Figure:
         "architecture gives for nothing.",
         chart=chart.to_dict(),
         data=heads.select("copy", "corpus", "score", "layer", "head", "estimate", "chance"),
+        first=heads.filter(pl.col("score") == present(heads, "score", EVERY)[0]),
         alt="Strip plot of the scores of all heads, trained above re-initialised.",
     )
 
@@ -194,18 +121,30 @@ def ranking(trained: pl.DataFrame) -> Grid:
 def attention(tables: Mapping[str, pl.DataFrame]) -> Tokens:
     """The token view; heads whose whole patterns were kept are those that the study names."""
     rows = tables["attention_rows"]
-    queries = rows.group_by("layer", "head", "prompt").agg(pl.len().alias("queries"))
-    named = queries.filter(pl.col("queries") > WHOLE).select("layer", "head").unique().sort("layer", "head")
+    whole = rows.group_by("layer", "head", "prompt").agg(pl.len().alias("queries")).filter(pl.col("queries") > WHOLE)
+    first = whole["prompt"].unique().to_list()  # what can be explored query by query comes first
+    prompts = tables["shown_prompts"].sort(~pl.col("prompt").is_in(first), maintain_order=True)
     return Tokens(
         id="attention",
         title="What a head attends to",
         caption="The outlined token is the query; the stronger a token's colour, the more attention it gets. Arrow keys or "
         "a click move the query where the whole pattern was kept.",
-        prompts=tables["shown_prompts"],
+        prompts=prompts,
         rows=rows,
         events=tables.get("shown_events"),
-        named=tuple((int(layer), int(head)) for layer, head in named.iter_rows()),
+        named=_strongest_first(whole.select("layer", "head").unique(), tables.get("heads")),
     )
+
+
+def _strongest_first(named: pl.DataFrame, heads: pl.DataFrame | None) -> tuple[tuple[int, int], ...]:
+    """The named heads, the one that matches prefixes most in front: it is what a reader sees first."""
+    scores = pl.DataFrame(schema={"layer": pl.Int64, "head": pl.Int64, "estimate": pl.Float64})
+    if heads is not None:
+        own = heads.filter((pl.col("copy") == "trained") & (pl.col("score") == "prefix_matching"))
+        scores = own.group_by("layer", "head").agg(pl.col("estimate").fill_nan(None).mean())
+    joined = named.join(scores, on=["layer", "head"], how="left")
+    ranked = joined.sort("estimate", "layer", "head", descending=[True, False, False], nulls_last=True)
+    return tuple((int(layer), int(head)) for layer, head in ranked.select("layer", "head").iter_rows())
 
 
 def _wide(trained: pl.DataFrame) -> pl.DataFrame:
@@ -213,83 +152,3 @@ def _wide(trained: pl.DataFrame) -> pl.DataFrame:
     kept = trained.filter(pl.col("corpus") == trained["corpus"][0]).sort("score", "layer", "head")
     wide = kept.pivot(on="score", index=["layer", "head"], values="estimate", aggregate_function="first")
     return wide.select("layer", "head", *(name for name in SCORES if name in wide.columns))
-
-
-def _present(heads: pl.DataFrame, name: str, order: Sequence[str] = ()) -> list[str]:
-    """Values of a column that occur, in the declared order, then in order of appearance."""
-    there = heads[name].unique(maintain_order=True).to_list()
-    return [value for value in order if value in there] + [value for value in there if value not in order]
-
-
-def _tops(heads: pl.DataFrame) -> dict[str, float]:
-    """Upper end of the colour scale of each score: the largest finite size of value or chance."""
-    sizes = heads.with_columns(size=pl.max_horizontal(pl.col("estimate").abs(), pl.col("chance").abs()).fill_nan(0.0))
-    tops = sizes.group_by("score", maintain_order=True).agg(pl.col("size").max())
-    return {score: float(f"{top or 1.0:.3g}") for score, top in tops.iter_rows()}
-
-
-def _switches(heads: pl.DataFrame) -> tuple[Any, ...]:
-    """Score and corpus; `used` is the corpus shown: the chosen one, or one that the chosen score was measured on."""
-    scores, corpora = _present(heads, "score", EVERY), _present(heads, "corpus")
-    has = {score: _present(heads.filter(pl.col("score") == score), "corpus") for score in scores}
-    used = alt.param(name="used", expr="indexof(has[score], corpus) < 0 ? has[score][0] : corpus")
-    return (
-        switch("score", scores, [LABELS[score] for score in scores]),
-        switch("corpus", corpora),
-        alt.param(name="has", value=has),
-        used,
-    )
-
-
-def _relation_switch(heads: pl.DataFrame) -> tuple[Any, ...]:
-    """Relation; `about` is the one shown: the chosen one, or one that score and corpus have ("" for ordinary scores)."""
-    names = [name for name in _present(heads, "relation") if name]
-    if not names:
-        return (alt.param(name="about", value=""),)
-    there = heads.select("score", "corpus", "relation").unique(maintain_order=True)
-    of: dict[str, list[str]] = {}
-    for score, corpus, relation in there.iter_rows():
-        of.setdefault(f"{score}/{corpus}", []).append(relation)
-    about = "indexof(of[score + '/' + used], relation) < 0 ? of[score + '/' + used][0] : relation"
-    return (
-        switch("relation", names, names),
-        alt.param(name="of", value=of),
-        alt.param(name="about", expr=about),
-    )
-
-
-def _scale() -> Any:
-    """Sequential for sizes; diverging about 0 for differences and for effects with a sign. Colours from `palette`."""
-    kind = "shown == 'above chance' || signed[score]"
-    colours = [{"expr": f"palette[({kind}) ? 'diverging' : 'sequential'][{i}]"} for i in range(STEPS)]
-    return alt.Scale(
-        domainMax=alt.ExprRef("top[score]"),
-        domainMin=alt.ExprRef(f"({kind}) ? -top[score] : 0"),
-        range=colours,  # pyright: ignore[reportArgumentType]
-        interpolate="rgb",
-        clamp=True,
-    )
-
-
-def _interval() -> str:
-    return "'[' + format(datum.low, '.3~g') + ', ' + format(datum.high, '.3~g') + ']'"
-
-
-def _every(numbers: pl.Series, **axis: Any) -> Any:
-    """An axis that says every number, or every fourth or eighth where they are many."""
-    there = numbers.unique().sort().to_list()
-    step = 1 if len(there) <= 16 else 4 if len(there) <= 48 else 8
-    return alt.Axis(values=there[::step], **axis)
-
-
-def _tooltip() -> list[Any]:
-    measured = [rounded("estimate"), said("interval"), rounded("chance"), rounded("p_maxt", "p (max-T)")]
-    return [
-        said("layer"),
-        said("head"),
-        said("score"),
-        *measured,
-        said("n", "Q"),
-        said("n_units", "Q", "Sequences"),
-        said("reason"),
-    ]

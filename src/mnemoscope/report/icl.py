@@ -13,7 +13,7 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report import icl_cause
-from mnemoscope.report.charts import chosen, rounded, said, switch
+from mnemoscope.report.charts import chosen, marked, rounded, said, switch
 from mnemoscope.report.icl_layers import distances, first, ordered, probes, similarity
 from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose, Section, Tokens
 
@@ -118,8 +118,7 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
     cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
         color=alt.Color("estimate:Q", title="nats", scale=alt.Scale(domainMid=0))
     )
-    sure = alt.when("datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1").then(alt.value(0.95)).otherwise(alt.value(0))
-    marks = base.mark_point(size=max(4, step), color="black").encode(opacity=sure)
+    marks = marked(base, "datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1", step)
     layered: Any = alt.layer(cells, marks, data=MAIN)
     chart = (
         layered.transform_filter(chosen("shown"))
@@ -137,6 +136,7 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
         "see the attention below.",
         chart=chart.to_dict(),
         data=data,
+        first=data.filter(pl.col("shown") == keys[0]),
         alt="Heat map of attention ratios by layer and head.",
     )
 

@@ -47,7 +47,7 @@ def similarity(frame: pl.DataFrame) -> Figure:
         said("n_units", "Q"),
     ]
     chance = (
-        alt.Chart().mark_area(opacity=0.10, color="gray").encode(x=across, y="min(null_low):Q", y2="max(null_high):Q")
+        alt.Chart().mark_area(opacity=0.2, color="gray").encode(x=across, y="min(null_low):Q", y2="max(null_high):Q")
     )
     band = alt.Chart().mark_area(opacity=0.13).encode(x=across, y="low:Q", y2="high:Q", **hue)
     top = alt.Chart().mark_line(strokeDash=[2, 3], opacity=0.8).encode(x=across, y="ceiling:Q", **hue)
@@ -55,16 +55,19 @@ def similarity(frame: pl.DataFrame) -> Figure:
     dots = alt.Chart().mark_point(size=34).encode(x=across, y=up, tooltip=tips, **hue)
     layered: Any = alt.layer(chance, band, top, line, dots, data=MAIN)
     chart = (
-        layered.transform_filter(chosen("shown", "kind"))
+        layered.transform_filter(chosen("shown", "kind", "distance"))
         .properties(width=620, height=300)
-        .add_params(switch("shown", keys, title="Task: hypothesis"), switch("kind", ["partial", "spearman", "tau-a"]))
+        .add_params(
+            switch("shown", keys, title="Task: hypothesis"),
+            switch("kind", ["partial", "spearman", "tau-a"]),
+            switch("distance", ["cosine", "correlation"]),
+        )
     )
     return Figure(
         id="similarity",
         title="Do prompts become alike as the task says?",
         caption="Vectors max-pooled over the relevant tokens of the test item (the same before and after), dimensions "
-        "standardised, cosine "
-        "distances. partial: bag of tokens at layer 0, length and other nuisances taken out; there layer 0 itself has "
+        "standardised. partial: bag of tokens at layer 0, length and other nuisances taken out; there layer 0 itself has "
         "nothing left. Grey: what "
         "permuted units give (2.5 to 97.5%). Dotted: the ceiling, what a perfect hypothesis could reach given the noise "
         "between draws.",

@@ -6,13 +6,12 @@ left out.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-import altair as alt
 import polars as pl
 
-from mnemoscope.report.charts import chosen, dots, matrix, rounded, said, switch
-from mnemoscope.report.section import MAIN, Block, Figure, Grid
+from mnemoscope.report.charts import chosen, dots, matrix, said, switch
+from mnemoscope.report.relation_groups import groups
+from mnemoscope.report.section import Block, Figure, Grid
 from mnemoscope.results.schema.heads import RELATION_SCORES
 
 VARIANTS = {"lit": "RI-lit", "src": "RI-src", "ctx_src": "RI-ctx-src", "out": "RI-out"}
@@ -150,71 +149,6 @@ def swap(tables: Tables) -> list[Block]:
             alt="Matrix of the relation index of heads chosen for one relation on triples of another.",
         )
     ]
-
-
-def groups(tables: Tables) -> list[Block]:
-    """Change of each level without a group of heads, with the band of layer-matched random sets."""
-    rows = tables["relation_group_effects"].filter((pl.col("against") == "nothing") & pl.col("estimate").is_not_nan())
-    if not rows.height:
-        return []
-    data = rows.with_columns(
-        group=pl.col("group").str.replace_all("_", " ")
-        + pl.when(pl.col("op") == "zero").then(pl.lit(" (zeroed)")).otherwise(pl.lit("")),
-        k=pl.col("k").cast(pl.String),
-    ).select(
-        "k",
-        "level",
-        "group",
-        "estimate",
-        "low",
-        "high",
-        "random_low",
-        "random_high",
-        "heads",
-        "overlap",
-        "p_sets",
-        "n_sets",
-    )
-    names = {
-        "right": "share of the right label",
-        "pattern": "pattern discovery",
-        "format": "format compliance",
-        "loss_reduction": "loss reduction",
-        "loss": "neutral-text loss",
-    }
-    there = [level for level in names if level in data["level"].unique().to_list()]
-    return [
-        Figure(
-            id="groups",
-            title="Without the semantic heads",
-            caption="Change of a level of in-context learning when k heads are mean-ablated together: a dot with its 95% "
-            "interval over sets of demonstrations or texts. The grey band is where 95% of layer-matched random sets of as many "
-            "heads fall. Losses rise and shares fall when something is lost. Hover for the heads, how many of them are ordinary "
-            "induction heads, and p over the sets.",
-            chart=_bands()
-            .transform_filter(chosen("level", "k"))
-            .add_params(
-                switch("level", there, [names[level] for level in there]),
-                switch("k", sorted(data["k"].unique().to_list(), key=int, reverse=True), title="heads"),
-            )
-            .to_dict(),
-            data=data,
-            alt="Change of in-context learning without groups of heads, against layer-matched random groups.",
-        )
-    ]
-
-
-def _bands() -> Any:
-    rows = alt.Y("group:N", title=None, sort=None)
-    tips = [said("group"), said("heads"), said("overlap", "Q"), rounded("estimate"), rounded("low"), rounded("high")]
-    more = [rounded("random_low"), rounded("random_high"), rounded("p_sets"), said("n_sets", "Q")]
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=alt.datum(0))
-    band = (
-        alt.Chart().mark_bar(opacity=0.25, height=16, color="#888").encode(x="random_low:Q", x2="random_high:Q", y=rows)
-    )
-    bars = alt.Chart().mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="change"), x2="high:Q", y=rows)
-    points = alt.Chart().mark_point(size=60).encode(x="estimate:Q", y=rows, tooltip=[*tips, *more])
-    return alt.layer(zero, band, bars, points, data=MAIN).properties(width=560, height=alt.Step(34))
 
 
 def stability(tables: Tables) -> list[Block]:

@@ -30,7 +30,8 @@ class Figure:
     """One chart. `id` names its files; `chart` is a Vega-Lite specification over `MAIN` (`chart.to_dict()`).
 
     `alt` says in a sentence what one sees, for those who do not see it. A click on a mark whose datum has `layer`
-    and `head` picks that head in the section's token view.
+    and `head` picks that head in the section's token view. `first`: the rows that are drawn before anybody touches a
+    switch, for the files beside the page, where the data are large; default all.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Figure:
     chart: dict[str, Any]
     data: pl.DataFrame
     alt: str = ""
+    first: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,10 @@ TOLERANCE = (
     "batched, padded, from a cache) differ; or 32 rounding steps of the largest logit where that is more. A fast path that "
     "misses it is not used, and that is said here."
 )
+SAME = (
+    "With the versions above and on one machine the tables come out the same byte for byte; on another machine, up to the last "
+    "bits of sums. Everything random follows from the seed."
+)
 
 
 def trust(runs: Sequence[Finished]) -> Safe:
@@ -38,8 +42,18 @@ def _one(run: Finished, *, alone: bool) -> Safe:
 
 
 def _again(runs: Sequence[Finished]) -> Safe:
-    commands = "\n".join(dict.fromkeys(command(run.record) for run in runs))
-    return joined((element("h3", "To reproduce"), element("pre", element("code", commands))))
+    commands = "\n".join(dict.fromkeys(exactly(run.record) for run in runs))
+    return joined(
+        (element("h3", "To reproduce"), element("pre", element("code", commands)), element("p", SAME, class_="note"))
+    )
+
+
+def exactly(record: Mapping[str, Any]) -> str:
+    """The command line of a run with what it leaves to the machine: the number of threads, and the commit of a hub model."""
+    identity, asked = record["identity"], record.get("asked", {})
+    threads, content = identity.get("threads"), identity.get("model", {}).get("content", {})
+    pinned = f" --revision {content['commit']}" if "commit" in content and not asked.get("revision") else ""
+    return f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}{command(record)}{pinned}"
 
 
 def _left_out(run: Finished) -> list[Safe]:
@@ -60,12 +74,20 @@ def _verification(run: Finished) -> Safe:
         return element("p", "This run recorded no numerical verification.", class_="muted")
     bad = table.filter(~table["ok"]).height
     verdict = "Every identity that was checked holds." if not bad else f"{bad} of {table.height} checks do not hold."
-    names = ("Identity", "Checked in", "Largest difference", "Tolerance there", "Values compared", "")
-    numeric = names[2:5]
+    names = ("Identity", "Checked in", "Largest difference", "Tolerance there", "Noise floor", "Values compared", "")
+    numeric = names[2:6]
     heads = [element("th", name, scope="col", class_="number" if name in numeric else None) for name in names]
     rows = [_check(row) for row in worst(table).head(60).iter_rows(named=True)]
     body = element("table", element("thead", element("tr", *heads)), element("tbody", *rows))
-    return joined((element("p", verdict, class_="warning" if bad else None), element("div", body, class_="scroll")))
+    slow = table.filter((pl.col("detail") != "") & pl.col("ok"))
+    fell = (
+        f"{slow.height} of {table.height} computations did without the fast path, or something was refused; the last column "
+        "says why."
+        if slow.height
+        else "Nothing fell back to a slower path, nothing was refused."
+    )
+    said = element("p", verdict, class_="warning" if bad else None)
+    return joined((said, element("p", fell, class_="muted"), element("div", body, class_="scroll")))
 
 
 def worst(table: pl.DataFrame) -> pl.DataFrame:
@@ -78,6 +100,7 @@ def worst(table: pl.DataFrame) -> pl.DataFrame:
         pl.len().alias("places"),
         pl.col("error").first(),
         pl.col("tolerance").first(),
+        pl.col("floor").fill_nan(None).max(),
         pl.col("n").sum(),
     ).sort("ok", "check", "detail")
 
@@ -89,6 +112,7 @@ def _check(row: Mapping[str, Any]) -> Safe:
         element("td", row["where"] if row["places"] == 1 else f"{row['places']} places"),
         element("td", words.number(row["error"], 2), class_="number"),
         element("td", words.number(row["tolerance"], 2), class_="number"),
+        element("td", words.number(row["floor"], 2), class_="number"),
         element("td", words.count(row["n"]), class_="number"),
         element("td", ("holds" if row["ok"] else "does not hold") + (f"; {row['detail']}" if row["detail"] else "")),
     )

@@ -5,6 +5,15 @@ import re
 from collections.abc import Iterable
 
 MISSING = "–"
+NAMES = {  # of columns, where underscores turned into spaces would not do
+    "p": "p",
+    "n": "n",
+    "p_maxt": "p (max-T)",
+    "p_sets": "p over sets",
+    "n_units": "Units",
+    "n_sets": "Sets",
+    "ri": "RI",
+}
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
@@ -98,7 +107,9 @@ def count(value: int | None) -> str:
 
 
 def label(name: str) -> str:
-    """A column or score name as words: `prefix_matching` is `Prefix matching`."""
+    """A column or score name as words: `prefix_matching` is `Prefix matching`, `p_maxt` what everybody calls it."""
+    if name in NAMES:
+        return NAMES[name]
     text = name.replace("_", " ")
     return text[:1].upper() + text[1:]
 

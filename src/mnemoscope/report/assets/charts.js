@@ -7,6 +7,21 @@ const mnemoscope = (() => {
   const island = (id) => JSON.parse(document.getElementById(id).textContent);
   const mode = () => root.dataset.mode || "light";
 
+  // The text behind base64 and gzip, as bytes; unpacked when it is needed (report/packing.py, report/tokens.py).
+  async function inflate(text) {
+    const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  }
+
+  // The columns of a table: as they are, or packed with every word once.
+  async function table(id) {
+    const found = island(id + "-data");
+    if (typeof found.packed !== "string") return found;
+    const made = JSON.parse(new TextDecoder().decode(await inflate(found.packed)));
+    for (const [name, column] of Object.entries(made)) if (!Array.isArray(column)) made[name] = column.codes.map((i) => column.words[i]);
+    return made;
+  }
+
   function rows(columns) {
     const names = Object.keys(columns), count = names.length ? columns[names[0]].length : 0;
     return Array.from({length: count}, (_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
@@ -19,7 +34,7 @@ const mnemoscope = (() => {
       before.view.finalize();
     }
     const id = figure.id, spec = island(id + "-spec"), look = theme[mode()];
-    spec.data = {values: rows(island(id + "-data"))};
+    spec.data = {values: rows(await table(id))};
     for (const param of spec.params || []) {
       if (param.name === "palette") param.value = look.palette;
       else if (param.name in state) param.value = state[param.name];
@@ -43,11 +58,13 @@ const mnemoscope = (() => {
 
   function csv(columns) {
     const cell = (value) => {
+      if (typeof value === "number") return String(value);
       const text = value === null || value === undefined ? "" : String(value);
       return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
     };
-    const names = Object.keys(columns);
-    return [names, ...rows(columns).map((row) => names.map((name) => row[name]))].map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
+    const names = Object.keys(columns), lists = Object.values(columns), lines = [names.map(cell).join(",")];
+    for (let i = 0; i < (lists[0] ?? []).length; i++) lines.push(lists.map((list) => cell(list[i])).join(","));
+    return lines.join("\r\n") + "\r\n";
   }
 
   // The numbers of a chart as a table, for reading without a pointer: the first 200 rows; the CSV has all.
@@ -78,16 +95,16 @@ const mnemoscope = (() => {
       item.type = "button"; item.textContent = text; item.setAttribute("aria-label", "download " + id + " as " + text);
       item.addEventListener("click", act); row.append(item);
     };
-    add("CSV", () => {
-      const url = URL.createObjectURL(new Blob([csv(island(id + "-data"))], {type: "text/csv;charset=utf-8"}));
+    add("CSV", async () => {
+      const url = URL.createObjectURL(new Blob([csv(await table(id))], {type: "text/csv;charset=utf-8"}));
       save(id + ".csv", url); setTimeout(() => URL.revokeObjectURL(url), 1000);
     });
     if (figure.matches(".chart, .drawing")) {
-      let table = null;
-      add("Table", (event) => {
-        if (table) { table.remove(); table = null; }
-        else figure.append(table = dataTable(island(id + "-data")));
-        event.target.setAttribute("aria-expanded", String(table !== null));
+      let shown = null;
+      add("Table", async (event) => {
+        if (shown) { shown.remove(); shown = null; }
+        else figure.append(shown = dataTable(await table(id)));
+        event.target.setAttribute("aria-expanded", String(shown !== null));
       });
     }
     if (figure.matches(".chart")) {
@@ -131,5 +148,5 @@ const mnemoscope = (() => {
   document.addEventListener("DOMContentLoaded", start);
   document.addEventListener("DOMContentLoaded", unfold);
   addEventListener("hashchange", unfold);
-  return {island, rows, mode, pick, theme};
+  return {inflate, island, rows, mode, pick, theme};
 })();

@@ -2,9 +2,7 @@
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
   async function unpack(text) {
-    const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const buffer = await new Response(stream).arrayBuffer();
+    const buffer = await mnemoscope.inflate(text);
     const [count, keyCount, weightCount] = new Uint32Array(buffer, 0, 3);
     let at = 12;
     const take = (kind, length) => { const part = new kind(buffer, at, length); at += length * kind.BYTES_PER_ELEMENT; return part; };

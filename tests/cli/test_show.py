@@ -1,6 +1,7 @@
 """`show` gives the rows of a run as they are, whatever they say."""
 
 import json
+import shutil
 from typing import Any
 
 import polars as pl
@@ -102,3 +103,46 @@ def test_columns_without_room_are_named(capsys: pytest.CaptureFixture[str], monk
     assert "column_1 " in out
     assert "not shown for want of room" in out
     assert "column_11" in out
+
+
+def test_tables_of_another_version_are_refused_with_both(cli: Any, folder: Any, tmp_path: Any) -> None:
+    from mnemoscope.results.schema.table import SCHEMA_VERSION
+
+    old = shutil.copytree(folder, tmp_path / "old")
+    record = json.loads((old / "run.json").read_text())
+    (old / "run.json").write_text(json.dumps({**record, "schema": 999}))
+    for command in ("show", "report"):
+        said = cli(command, old)
+        assert (said.code, said.out) == (2, "")
+        assert "tables version 999" in said.line
+        assert f"allowed: version {SCHEMA_VERSION}" in said.line
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"study": ', b'{"name": "somebody else\'s"}'])
+def test_a_foreign_folder_is_refused(cli: Any, tmp_path: Any, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    for command in ("show", "report"):
+        said = cli(command, tmp_path)
+        assert (said.code, said.out) == (2, "")
+        assert "cannot be read" in said.line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]  # nothing was written beside it
+
+
+COMMANDS = ("look", "demo", "check", "run", "report", "show", "doctor", "data list", "data show", "data fetch")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_a_line_to_copy(cli: Any, command: str) -> None:
+    said = cli(*command.split(), "--help")
+    assert said.code == 0
+    assert f"\n mnemoscope {command}" in said.out.replace("Example: ", "\n "), said.out
+
+
+def test_the_help_of_run_shows_both_kinds_of_lines(cli: Any) -> None:
+    """The JSON lines in the help are read by the reader of such lines, as they stand there."""
+    from mnemoscope.data.jsonl import EXAMPLE, EXAMPLE_TRIPLE
+
+    out = " ".join(cli("run", "--help").out.split())
+    for line in (EXAMPLE, EXAMPLE_TRIPLE):
+        assert " ".join(line.split()) in out
+        assert set(json.loads(line)) >= {"text"}

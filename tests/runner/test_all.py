@@ -10,6 +10,7 @@ import pytest
 
 import mnemoscope.runner as runner
 from mnemoscope.errors import JobsFailedError, OptionError, RunFolderError, UnsupportedError
+from mnemoscope.report.asked import QUESTIONS
 from mnemoscope.results.store import read_all
 
 
@@ -68,3 +69,15 @@ def test_an_option_that_no_study_has(toys: ModuleType, two_studies: dict[str, An
     with pytest.raises(OptionError, match="did you mean 'jobs'"):
         run_all(toys, tmp_path / "all", job=3)
     assert not (tmp_path / "all").exists()
+
+
+def test_what_is_asked_how_far_it_is_and_what_was_found_are_said_as_it_goes(
+    toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = runner.run("all", toys.source(), out=tmp_path / "all", threads=1, jobs=30)
+    said = " ".join(capsys.readouterr().err.split())
+    found = str(done.tables["heads/headlines"]["text"][0])  # both are the toy: the same sentence twice
+    order = [f"recall: {QUESTIONS['recall']}", "recall 3/30 jobs", "30/30 jobs", found, f"heads: {QUESTIONS['heads']}"]
+    places = [*map(said.find, order), said.rfind(found)]
+    assert -1 not in places, said
+    assert places == sorted(set(places)), said

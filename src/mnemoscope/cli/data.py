@@ -11,12 +11,15 @@ from rich.table import Table
 from mnemoscope.cli import options
 
 app = typer.Typer(no_args_is_help=True, help="Built-in and external data sets.")
-Name = Annotated[str, typer.Argument(help="A data set of `mnemoscope data list`.")]
+Name = Annotated[str, typer.Argument(help="A data set of `mnemoscope data list`, or a file.")]
 
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> None:
-    """Every data set: what it is, who reads it, where it comes from, under which licence."""
+    """Every data set: what it is, who reads it, where it comes from, under which licence.
+
+    Example: [cyan]mnemoscope data list --json[/cyan]
+    """
     from mnemoscope.data.catalogue import CATALOGUE
 
     rows = [entry.to_dict() for entry in CATALOGUE]
@@ -33,7 +36,14 @@ def list_(as_json: options.Json = False) -> None:
 def show(
     name: Name, limit: Annotated[int, typer.Option(min=1, help="So many items.")] = 5, as_json: options.Json = False
 ) -> None:
-    """The first items of a data set or of a file of yours, as the studies will read them."""
+    """The first items of a data set or of a file of yours, as the studies will read them.
+
+    Examples:
+
+    [cyan]mnemoscope data show letters --limit 2[/cyan]
+
+    [cyan]mnemoscope data show ./facts.jsonl[/cyan]
+    """
     from mnemoscope.data.catalogue import preview
 
     lines = list(preview(name, limit))

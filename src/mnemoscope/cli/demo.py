@@ -25,6 +25,12 @@ def demo(
 ) -> None:
     """All studies on the bundled model, minutes on a laptop; leaves a run folder and a page to open.
 
+    Examples:
+
+    [cyan]mnemoscope demo[/cyan]
+
+    [cyan]mnemoscope demo --out /tmp/demo --fresh[/cyan]
+
     The same for any model:  [cyan]mnemoscope run all MODEL[/cyan]
     """
     lacking = absent()

@@ -46,7 +46,10 @@ def facts() -> dict[str, Any]:
 
 
 def doctor(as_json: options.Json = False) -> None:
-    """Versions, devices, cache, and what each extra would add."""
+    """Versions, devices, cache, and what each extra would add.
+
+    Example: [cyan]mnemoscope doctor --json[/cyan]
+    """
     found = facts()
     if as_json:
         print(json.dumps(found))  # noqa: T201

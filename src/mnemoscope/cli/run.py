@@ -114,11 +114,17 @@ def _there(package: str) -> bool:
 
 def finish(study: str, model: Any, *, as_json: bool, **options: Any) -> None:
     """Run to the end, build the page and print the headlines; failed jobs are said after what could be had."""
+    from transformers.utils import logging
+
     from mnemoscope.cli.show import headlines
     from mnemoscope.runner import run as start
 
+    logging.disable_progress_bar()  # ours says how far the run is
+    console = Console(stderr=True, highlight=False)
+    if isinstance(model, str):
+        console.print(f"loading {model}", style="dim", markup=False)
     result = start(study, model, **options)
-    Console(stderr=True, highlight=False).print("making the page", style="dim")
+    console.print("making the page", style="dim")
     page = result.report()
     headlines(result.path, as_json=as_json, page=page, brief=study == "all")
 

@@ -21,6 +21,8 @@ from rich.console import Console
 
 from mnemoscope.axes import STUDIES
 from mnemoscope.errors import JobsFailedError, MnemoscopeError, choose, listed
+from mnemoscope.report.asked import QUESTIONS, told
+from mnemoscope.report.html import visible
 from mnemoscope.results.job import JSON, Job, distinct, seed_of
 from mnemoscope.results.provenance import Provenance, environment, file_hashes, own_version, versions
 from mnemoscope.results.store import RunFolder, keep_parent, opened, read_all
@@ -150,8 +152,11 @@ def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
     failed: list[str] = []
     for study in studies:
         keep_parent(parent, whole, fields, refused)
+        order.console.print(f"[bold]{study.name}[/]: {QUESTIONS[study.name]}", highlight=False)
         try:
-            _run_one(study, source, configs[study.name], dataclasses.replace(order, out=parent / study.name))
+            _found(
+                _run_one(study, source, configs[study.name], dataclasses.replace(order, out=parent / study.name)), order
+            )
         except JobsFailedError as error:
             failed.append(f"{study.name}: {error.found}")
         except MnemoscopeError as error:
@@ -161,6 +166,13 @@ def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
     if failed:
         raise JobsFailedError(f"jobs failed in {len(failed)} studies of {parent}", found=listed(failed))
     return Run(parent)
+
+
+def _found(one: Run, order: _Order) -> None:
+    """The first headline of a study as soon as it is there."""
+    found, _ = told(one.tables)
+    if found:
+        order.console.print(f"  {visible(found[0])}\n", markup=False, highlight=False)
 
 
 def _run_one(study: Study, source: Source, config: Any, order: _Order) -> Run:
@@ -204,6 +216,7 @@ def _worked_off(
             for outcome in outcomes:
                 _kept(folder, outcome, failed)
                 finished += not outcome.why
+                bar.update(bar.task_ids[0], now=f"{outcome.job.id} done")
                 bar.advance(bar.task_ids[0])
     except KeyboardInterrupt:
         again = f"the same command goes on from there (run folder {shlex.quote(str(folder.path))})"

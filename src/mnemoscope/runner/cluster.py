@@ -21,9 +21,7 @@ def on_ray(
     study: Study, jobs: Iterable[Job], config: Any, source: Source, threads: int, *, address: str
 ) -> Iterator[Outcome]:
     """Do the jobs on the cluster at `address` ("auto", "local", or ray://...), one per `threads` processors."""
-    ray = _ray()
-    if not ray.is_initialized():
-        ray.init(address=None if address == "local" else address, log_to_driver=False)
+    ray = _connected(address)
     workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
     worker = ray.remote(num_cpus=threads, max_restarts=-1, max_task_retries=ATTEMPTS - 1)(_Worker)
     pool = [worker.remote(study, config, _portable(source), threads) for _ in range(workers)]
@@ -71,6 +69,22 @@ def _portable(source: Source) -> Source | dict[str, Any]:
             "a model in memory cannot be sent to a cluster", found=source.name, allowed="a hub id or a folder"
         )
     return source
+
+
+def _connected(address: str) -> Any:
+    """Ray, connected to the cluster that was asked for, or to the one that this process already uses."""
+    ray = _ray()
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, log_to_driver=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"no Ray cluster at {address!r}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())[:160]}",
+                allowed="'auto' (the cluster this machine belongs to), HOST:PORT, ray://HOST:PORT, or 'local'",
+                hint="start one: ray start --head; or --ray local for this machine's processors",
+            ) from error
+    return ray
 
 
 def _ray() -> Any:

@@ -7,7 +7,8 @@ weights of a model that was handed over in memory), never the name alone.
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,11 +132,26 @@ def _factory(lm: Any, given: Mapping[str, Any], downloads: "_Downloads") -> Call
         like: dict[str, Any] = {"dtype": str(lm.dtype).removeprefix("torch."), "bos": lm.bos, **place, **given}
         like["revision"] = name
         downloads.before(model, name)
-        found = load_model(model, **like)
+        with _without_bars():  # one per checkpoint would bury the run's own
+            found = load_model(model, **like)
         downloads.after(revision, found)
         return found
 
     return load
+
+
+@contextmanager
+def _without_bars() -> Generator[None]:
+    """The progress bars of transformers, off for a while."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _parts(lm: Any, revision: str) -> tuple[str, str]:

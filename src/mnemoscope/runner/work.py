@@ -95,7 +95,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(console: Console, what: str, total: int, done: int) -> Generator[Progress]:
-    """A bar with count, rate and remaining time on the console; `advance(task 0)` after each job.
+    """A bar with count, rate, remaining time and the field `now` on the console; `advance(task 0)` after each job.
 
     Where nothing can be redrawn (a pipe, a log file) a line about every tenth of the jobs stands in for it.
     """
@@ -106,10 +106,11 @@ def progress(console: Console, what: str, total: int, done: int) -> Generator[Pr
         TextColumn("jobs"),
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("[dim]{task.fields[now]}"),
     )
     bar = Progress(*columns, console=console) if console.is_terminal else _Lines(*columns, console=console)
     with bar:
-        bar.add_task(what, total=total, completed=done)
+        bar.add_task(what, total=total, completed=done, now="")
         yield bar
 
 

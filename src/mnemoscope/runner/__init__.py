@@ -216,7 +216,7 @@ def _worked_off(
             for outcome in outcomes:
                 _kept(folder, outcome, failed)
                 finished += not outcome.why
-                bar.update(bar.task_ids[0], now=f"{outcome.job.id} done")
+                bar.update(bar.task_ids[0], now=outcome.job.id)
                 bar.advance(bar.task_ids[0])
     except KeyboardInterrupt:
         again = f"the same command goes on from there (run folder {shlex.quote(str(folder.path))})"

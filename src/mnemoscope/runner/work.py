@@ -21,6 +21,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from mnemoscope.results.job import JSON, Job
@@ -101,12 +102,12 @@ def progress(console: Console, what: str, total: int, done: int) -> Generator[Pr
     """
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TextColumn("jobs"),
-        _Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[now]}"),
+        _Rate(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
+        TextColumn("[dim]{task.fields[now]}", table_column=Column(overflow="ellipsis")),  # what a narrow window shortens
     )
     bar = Progress(*columns, console=console) if console.is_terminal else _Lines(*columns, console=console)
     with bar:

@@ -61,11 +61,8 @@ def row(name: str, kind: str, sets: list[list[tuple[float, LeftOut]]]) -> tuple[
     """Both intervals of all data sets against their mean."""
     found = [bounded_t(parts, n=1).at(0) for parts in sets]
     truth = float(np.mean([one.estimate for one in found]))
-    old = [
-        jackknife_t(total[0], total[1:], n=1, fisher=len(parts) == 1).at(0)
-        for parts in sets
-        for total in [sum(weight * part.values for weight, part in parts)]
-    ]
+    total = [np.sum([weight * part.values for weight, part in parts], axis=0) for parts in sets]
+    old = [jackknife_t(one[0], one[1:], n=1, fisher=len(sets[0]) == 1).at(0) for one in total]
     top = np.mean([max(abs(part.values[0, 0] / part.most[0, 0]) for _, part in parts) for parts in sets])
     held, before = (np.array([o.low <= truth <= o.high for o in some if not o.reason]) for some in (found, old))
     none = f"{np.mean([bool(one.reason) for one in found]):.3f}"

@@ -369,7 +369,7 @@ def test_the_crossed_design_has_room_for_distractors():
 def test_a_claim_needs_all_its_parts():
     from mnemoscope.stats.estimate import Estimate
     from mnemoscope.stats.verdict import Rule
-    from mnemoscope.studies.icl.claims import Claim, Part
+    from mnemoscope.studies.icl.claim_rules import Claim, Part
 
     def part(low, high):
         middle = (low + high) / 2

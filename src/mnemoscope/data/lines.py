@@ -34,6 +34,12 @@ class LinePreset:
         """All (slope, intercept) pairs, slopes slowest."""
         return tuple((a, b) for a in self.slopes for b in self.intercepts)
 
+    @property
+    def span(self) -> float:
+        """Largest difference between two y: where errors are clipped, and what an unreadable answer costs."""
+        ys = [a * x + b for a, b in self.lines for x in (self.x_grid[0], self.x_grid[-1])]
+        return float(max(ys) - min(ys))
+
 
 PRESETS: Final = {
     "decimals": LinePreset(

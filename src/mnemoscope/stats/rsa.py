@@ -87,7 +87,7 @@ def align(
     if kind == "tau-a":
         if controls:
             raise InputError("partial tau-a is not defined here", hint="use kind='spearman' with nuisances")
-        left, null, why = _tau_a(ranked, unit_h, pairs, perms, rng)
+        left, null, why = _tau_a(ranked, unit_h, pairs, perms, grouped(pairs, rng))
     else:
         left = leave_out(ranked, unit_h[pairs.block], controls, whole_and(groups_left(pairs, rng)))
         null, why = _permuted(ranked, unit_h, controls, pairs, perms), ""
@@ -106,17 +106,24 @@ def whole_and(stays: np.ndarray) -> np.ndarray:
 
 
 def _tau_a(
-    ranked: list[np.ndarray], unit_h: np.ndarray, pairs: Pairs, perms: np.ndarray, rng: np.random.Generator
+    ranked: list[np.ndarray], unit_h: np.ndarray, pairs: Pairs, perms: np.ndarray, group: np.ndarray
 ) -> tuple[LeftOut, np.ndarray, str]:
     """tau-a with units left out, permuted, and why there is none."""
-    group = grouped(pairs, rng)
     why = rsa_tau.too_many(unit_h, len(pairs.kept))
     if why:
-        shape = int(group.max()) + 2, len(ranked)
-        nothing = np.full(shape, math.nan)
+        nothing = np.full((int(group.max()) + 2, len(ranked)), math.nan)
         return LeftOut(values=nothing, most=nothing), np.full((len(perms), len(ranked)), math.nan), why
     tables = [rsa_tau.signs(code, pairs) for code in ranked]
     return rsa_tau.left_out(tables, unit_h, group), rsa_tau.permuted(tables, unit_h, perms), ""
+
+
+def whole_tau(
+    kept: Real[np.ndarray, "layer kept"], unit_h: Int[np.ndarray, " unit_pair"], pairs: Pairs, group: np.ndarray
+) -> LeftOut:
+    """tau-a of every layer on all units and with each group left out; nan where it is not defined."""
+    fine = defined(kept)
+    left, _, _ = _tau_a([dense(kept[i]) for i in fine], unit_h, pairs, np.empty((0, len(pairs.size)), np.int64), group)
+    return placed(left, fine, len(kept))
 
 
 def _permuted(

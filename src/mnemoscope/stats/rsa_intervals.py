@@ -106,7 +106,7 @@ def _term(weight: float, part: LeftOut) -> _Term:
         z=z[0],
         error=_error(z[1:]),
         more=np.abs(ratio[0]) * _error(part.most[1:]),
-        full=full,
+        full=np.asarray(full),
         left=left,
     )
 

@@ -14,12 +14,14 @@ from jaxtyping import Float, Real, Shaped
 
 from mnemoscope.errors import InputError
 from mnemoscope.stats.clusters import codes, matched
+from mnemoscope.stats.estimate import Estimates
 from mnemoscope.stats.permutation import p_value, paired_swaps
 from mnemoscope.stats.rdm import dense, midranks, rdm, standardised
-from mnemoscope.stats.rsa import Alignment, max_over_layers, placed, whole_and
+from mnemoscope.stats.rsa import Alignment, max_over_layers, placed, whole_and, whole_tau
 from mnemoscope.stats.rsa_intervals import bounded_t
-from mnemoscope.stats.rsa_pairs import Pairs, by_unit, groups_left, pairs_between
+from mnemoscope.stats.rsa_pairs import Pairs, by_unit, grouped, groups_left, pairs_between
 from mnemoscope.stats.rsa_ranks import LeftOut, centred, leave_out, orthonormal
+from mnemoscope.stats.rsa_tau import too_many
 
 
 def before_after(
@@ -63,6 +65,27 @@ def before_after(
         drawn.append(statistic[1:])
     sides = _sides(ranked, unit_h[pairs.block], control, stays)
     return _record(sides, np.array(seen), np.array(drawn).T, pairs=pairs, partial=nuisances is not None)
+
+
+def tau_change(
+    rdms: tuple[Real[np.ndarray, "layer pair"], Real[np.ndarray, "layer pair"]],
+    hypothesis: Real[np.ndarray, " pair"],
+    items: Shaped[np.ndarray, " prompt"],
+    *,
+    rng: np.random.Generator,
+) -> Estimates:
+    """tau-a with a hypothesis after minus before, per layer, with its interval; `rdms` are (before, after).
+
+    p is nan: swapping conditions needs the joint ranks of `before_after`. Undefined where `rsa.align` is.
+    """
+    pairs = pairs_between(items)
+    unit_h, group = dense(by_unit(hypothesis, pairs)), grouped(pairs, rng)
+    before, after = (whole_tau(side[:, pairs.kept], unit_h, pairs, group) for side in rdms)
+    found = bounded_t([(1.0, after), (-1.0, before)], n=len(pairs.kept))
+    why = np.array(found.reason)
+    why[np.isnan(found.estimate)] = too_many(unit_h, len(pairs.kept)) or "distances undefined or constant"
+    method = f"difference of tau-a, after - before; {found.method}; not tested"
+    return replace(found, p=np.full(len(found), math.nan), method=method, reason=why)
 
 
 def _halves(joint: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,8 @@ _CONTRAST = (
         "versus",
         pl.String,
         "",
-        'condition that is subtracted; empty: none is; "..., beyond the re-initialised copy": minus its change',
+        'condition that is subtracted; empty: none is; "..., beyond the re-initialised copy" or "... the same without a persona": '
+        "minus that change",
     ),
 )
 _POOLED = (
@@ -124,7 +125,13 @@ ALIGNMENT = Table(
         *_CONTRAST,
         Column("hypothesis", pl.String, "", "which prompts should be alike"),
         *_POOLED,
-        Column("distance", pl.String, "", "between vectors: cosine (published, and what claims rest on), or 1 - Pearson's r", DISTANCES),
+        Column(
+            "distance",
+            pl.String,
+            "",
+            "between vectors: cosine (published, and what claims rest on), or 1 - Pearson's r",
+            DISTANCES,
+        ),
         Column("kind", pl.String, "", "spearman; partial: nuisances taken out; tau-a of Kendall", KINDS),
         *_estimate("rank correlation", "alignment (or its change)"),
         Column("p_maxt", pl.Float64, "", "max-T corrected over layers"),
@@ -146,7 +153,7 @@ ITEMS = Table(
     key=("copy", "task", "hypothesis", "tokens", "pooling", "layer", "condition", "item", "draw"),
 )
 RDMS = Table(
-    doc="Mean cosine distance between the prompts of two groups of items, before and after, at the layer where alignment rose most.",
+    doc="Mean cosine distance between the prompts of two groups of items, before and after, where alignment rose most.",
     columns=(
         *_PROMPT[1:3],
         Column("hypothesis", pl.String, "", "which prompts should be alike"),

@@ -16,10 +16,12 @@ from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
 from mnemoscope.studies.icl.cause_rows import Claimed, estimate_of, grid, row_of, sentence, units_of
 
 ALPHA = 0.05
+FEW_SETS = "too few for any p of .05"
 PERMUTATIONS = 1999
 NEEDED = Rule(
     text="margin behind examples (nats) without the heads whose attention ratio rose most (mean-ablated; chosen on half of the "
-    "items, judged on the rest), minus the mean over layer-matched random sets: below -.1, and p over the sets at most .05",
+    "items, judged on the rest), minus the mean over layer-matched random sets: below -.1, and p over the sets at most .05; not "
+    "testable where the sets of as many heads in the same layers allow no p of .05 (fewer than 19 of them)",
     sesoi=SESOI["effect_logit"],
     side="less",
 )
@@ -92,7 +94,7 @@ def ablation_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]
         found = (
             estimate_of(rows.row(0, named=True)) if rows.height else undefined(_why(tables, task), method="ablation")
         )
-        obstacle = gains.get(task, "")
+        obstacle = gains.get(task, "") or (_too_few(rows.row(0, named=True)) if rows.height else "")
         judged = verdict(found, NEEDED, precondition=obstacle)
         more = ""
         if rows.height:
@@ -169,10 +171,18 @@ def _why(tables: Mapping[str, pl.DataFrame], task: str) -> str:
     return "there is no other set of as many heads in these layers, or no distractor"
 
 
+def _too_few(row: Mapping[str, Any]) -> str:
+    """Why no p over the sets can be small enough; "" if one can."""
+    if row["smallest_p"] <= ALPHA:
+        return ""
+    return (
+        f"only {row['n_sets']} other sets of as many heads in the same layers ({row['heads']}): p over sets {row['p_sets']:.3g}, "
+        f"the smallest possible {row['smallest_p']:.3g}"
+    )
+
+
 def _over_sets(row: Mapping[str, Any]) -> Verdict:
     """Whether random sets could have done it."""
     said = f"p over {row['n_sets']} layer-matched sets {row['p_sets']:.3g}, smallest possible {row['smallest_p']:.3g}"
-    if row["smallest_p"] > ALPHA:
-        return Verdict(verdict="not testable", reason=f"underpowered: {said}", mde=math.nan)
     word = "supported" if row["p_sets"] <= ALPHA else "undetermined"
     return Verdict(verdict=word, reason=said, mde=math.nan)

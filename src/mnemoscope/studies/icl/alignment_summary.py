@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
 from mnemoscope.results.job import seed_of
-from mnemoscope.results.schema.icl import ALIGNMENT
+from mnemoscope.results.schema.icl import ALIGNMENT, DISTANCES
 from mnemoscope.stats.rsa import Alignment, align
 from mnemoscope.stats.rsa_items import rdm_ceiling
 from mnemoscope.stats.rsa_layers import layer_alignments, mean_over_layers
-from mnemoscope.stats.rsa_paired import before_after
+from mnemoscope.stats.rsa_paired import before_after, tau_change
 from mnemoscope.stats.rsa_ranks import LeftOut
 from mnemoscope.studies.icl.behaviour_summary import cells
 from mnemoscope.studies.icl.config import PRIMARY, Config
@@ -22,23 +23,31 @@ from mnemoscope.studies.icl.frames import Pooled, nuisances
 
 CEILING_SPLITS = 20
 BEYOND = ", beyond the re-initialised copy"
+UNTESTED: Final[Mapping[str, float]] = dict.fromkeys(("p_maxt", "null_low", "null_high", "ceiling"), math.nan)
 
 
 def alignment(every: tuple[Pooled, ...], config: Config) -> pl.DataFrame:
-    """icl_alignment of one task's vectors, all copies."""
+    """icl_alignment of one task's vectors, all copies; correlation distances beside cosine where the claims rest."""
     rows: list[dict[str, Any]] = []
     for one in every:
         if one.copy != "trained" and (one.tokens, one.pooling) != PRIMARY:
             continue
-        bag = layer0(every, one)
-        ceilings = _ceilings(one, config)
-        for hypothesis in one.task.design.hypotheses:
-            if hypothesis.name == "both" and not main_pooling(one):
-                continue
-            rows += _under_conditions(one, hypothesis, bag, ceilings, config)
-            rows += _changes(one, hypothesis, bag, config)
-    rows += over_layers(every, config)
+        for distance in DISTANCES if main_pooling(one) else DISTANCES[:1]:
+            rows += _of_vectors(every, replace(one, distance=distance), config)
+    for distance in DISTANCES:
+        rows += over_layers(tuple(replace(one, distance=distance) for one in every), config)
     return pl.DataFrame(rows, schema=ALIGNMENT.schema)
+
+
+def _of_vectors(every: tuple[Pooled, ...], one: Pooled, config: Config) -> Iterator[dict[str, Any]]:
+    """Rows of every hypothesis, per layer."""
+    bag = layer0(every, one)
+    ceilings = _ceilings(one, config)
+    for hypothesis in one.task.design.hypotheses:
+        if hypothesis.name == "both" and not main_pooling(one):
+            continue
+        yield from _under_conditions(one, hypothesis, bag, ceilings, config)
+        yield from _changes(one, hypothesis, bag, config)
 
 
 def layer0(every: tuple[Pooled, ...], one: Pooled) -> Mapping[str, Float[np.ndarray, "prompt d"]]:
@@ -57,19 +66,25 @@ def main_pooling(one: Pooled) -> bool:
     return one.copy == "trained" and (one.tokens, one.pooling) == PRIMARY
 
 
+def _whole(one: Pooled) -> bool:
+    """Whether all conditions and contrasts are inferred; else before and after alone."""
+    return main_pooling(one) and one.distance == DISTANCES[0]
+
+
 def _conditions(one: Pooled) -> tuple[str, ...]:
     design = one.task.design
-    return tuple(one.vectors) if main_pooling(one) else (design.before, design.after)
+    return tuple(one.vectors) if _whole(one) else (design.before, design.after)
 
 
 def _contrasts(one: Pooled) -> tuple[tuple[str, str], ...]:
     design = one.task.design
-    chosen = design.contrasts if main_pooling(one) else ((design.after, design.before),)
+    chosen = design.contrasts if _whole(one) else ((design.after, design.before),)
     return tuple((a, b) for a, b in chosen if a in one.vectors and b in one.vectors)
 
 
 def _rng(config: Config, one: Pooled, *more: str) -> np.random.Generator:
-    return np.random.default_rng(seed_of(config.seed, "/".join((*one.place.values(), *more))))
+    named = (*one.place.values(), *([one.distance] if one.distance != DISTANCES[0] else []), *more)
+    return np.random.default_rng(seed_of(config.seed, "/".join(named)))
 
 
 def grouping(one: Pooled, hypothesis: Hypothesis) -> dict[str, Any]:
@@ -106,10 +121,9 @@ def _under_conditions(
                 rng=_rng(config, one, hypothesis.name, condition, kind),
                 nuisances=taken_out,
                 kind="tau-a" if kind == "tau-a" else "spearman",
-                n_perm=0 if kind == "tau-a" else config.permutations,
+                n_perm=config.permutations,
             )
-            place = {**one.place, "hypothesis": hypothesis.name, "kind": kind, "condition": condition, "versus": ""}
-            yield from _rows(place, found, ceilings.get(condition), "" if kind != "tau-a" else "tau-a is not tested")
+            yield from _rows(_place(one, hypothesis, kind, condition), found, ceilings.get(condition))
 
 
 def _changes(
@@ -126,10 +140,24 @@ def _changes(
                 units,
                 rng=_rng(config, one, hypothesis.name, condition, versus, kind),
                 nuisances=taken_out,
+                metric=one.distance,
                 n_perm=config.permutations,
             )
-            place = {**one.place, "hypothesis": hypothesis.name, "kind": kind, "condition": condition, "versus": versus}
-            yield from _rows(place, found, None, "")
+            yield from _rows(_place(one, hypothesis, kind, condition, versus), found, None)
+        if main_pooling(one) and (condition, versus) == (one.task.design.after, one.task.design.before):
+            tau = tau_change(
+                (one.distances[versus], one.distances[condition]),
+                expected,
+                units,
+                rng=_rng(config, one, hypothesis.name, condition, versus, "tau-a"),
+            )
+            place = _place(one, hypothesis, "tau-a", condition, versus)
+            yield from ({**place, "layer": layer, **UNTESTED, **cells(tau.at(layer))} for layer in range(len(tau)))
+
+
+def _place(one: Pooled, hypothesis: Hypothesis, kind: str, condition: str, versus: str = "") -> dict[str, str]:
+    more = {"distance": one.distance, "hypothesis": hypothesis.name, "kind": kind}
+    return {**one.place, **more, "condition": condition, "versus": versus}
 
 
 def upper(n_levels: int) -> slice:
@@ -147,19 +175,15 @@ def over_layers(every: tuple[Pooled, ...], config: Config) -> Iterator[dict[str,
         values = {copy: _leaving_out(one, hypothesis, layer0(every, one), config) for copy, one in main.items()}
         for copy, one in main.items():
             mine, n = values[copy], next(iter(one.distances.values())).shape[1]
-            parts: dict[tuple[str, str], list[tuple[float, LeftOut]]] = {
-                (c, ""): [(1.0, v)] for c, v in mine.items()
-            }
+            parts: dict[tuple[str, str], list[tuple[float, LeftOut]]] = {(c, ""): [(1.0, v)] for c, v in mine.items()}
             parts |= {(a, b): [(1.0, mine[a]), (-1.0, mine[b])] for a, b in _contrasts(one)}
             after, before = one.task.design.after, one.task.design.before
             if copy == "trained" and "reinitialised" in values:
                 other = values["reinitialised"]
                 parts[after, f"{before}{BEYOND}"] = [*parts[after, before], (-1.0, other[after]), (1.0, other[before])]
             for (condition, versus), weighted in parts.items():
-                place = {**one.place, "hypothesis": hypothesis.name, "kind": "partial"}
-                place |= {"condition": condition, "versus": versus}
-                more = dict.fromkeys(("p_maxt", "null_low", "null_high", "ceiling"), math.nan)
-                yield {**place, "layer": -1, **more, **cells(mean_over_layers(weighted, n=n))}
+                place = _place(one, hypothesis, "partial", condition, versus)
+                yield {**place, "layer": -1, **UNTESTED, **cells(mean_over_layers(weighted, n=n))}
 
 
 def _leaving_out(
@@ -179,7 +203,7 @@ def _leaving_out(
     }
 
 
-def _rows(place: dict[str, str], found: Alignment, ceiling: list[float] | None, note: str) -> Iterator[dict[str, Any]]:
+def _rows(place: dict[str, str], found: Alignment, ceiling: list[float] | None) -> Iterator[dict[str, Any]]:
     """One row per layer."""
     tested = len(found.null) > 0 and not place["versus"]
     for layer in range(len(found.cells)):
@@ -192,5 +216,4 @@ def _rows(place: dict[str, str], found: Alignment, ceiling: list[float] | None, 
             "null_low": float(np.quantile(null, 0.025)) if not np.isnan(null).any() else math.nan,
             "null_high": float(np.quantile(null, 0.975)) if not np.isnan(null).any() else math.nan,
             "ceiling": ceiling[layer] if ceiling else math.nan,
-            "method": f"{found.cells.method}; {note}" if note else found.cells.method,
         }

@@ -8,6 +8,7 @@ from mnemoscope.results.schema.icl_cause import TABLES
 from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
 from mnemoscope.studies.icl.ablation_summary import ablation, ablation_claims
 from mnemoscope.studies.icl.cause_rows import Claimed, table_of
+from mnemoscope.studies.icl.cause_sentences import findings
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.dose_summary import dose_claims, doses
 from mnemoscope.studies.icl.frames import Task, tasks_of
@@ -38,7 +39,9 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
         *ablation_claims(every, gains),
         *dose_claims(every, gains, config),
     ]
-    texts = [one.text for one in claimed if one.text]
+    verdicts = {one.name: one.judged.verdict for one in claimed}
+    texts = [text for name in tasks for text in findings(name, every, verdicts, gains[name])]
+    texts += [one.text for one in claimed]
     found["claims"] = table_of(claimed) if claimed else CLAIMS.empty()
     found["headlines"] = pl.DataFrame({"order": range(len(texts)), "text": texts}, schema=HEADLINES.schema)
     return found

@@ -13,6 +13,7 @@ from mnemoscope.errors import DataError, listed
 PRESENT = "|"  # joins the names or activities that are present in a prompt
 RESERVED = ("id", "task", "item", "unit", "draw", "condition", "persona", "names", "activities", "first_name", "shots")
 NEUTRAL, SHUFFLED = "neutral", "shuffled"
+EXAMPLE = "+example"  # behind a persona: with an example in front
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ DESIGNS: Mapping[str, Design] = {
         task="persona",
         before="neutral",
         after="deceitful",
-        conditions=tuple(f"{p}{e}" for p in PERSONAS for e in ("", "+example")),
+        conditions=tuple(f"{p}{e}" for p in PERSONAS for e in ("", EXAMPLE)),
         contrasts=(
             ("truthful", "neutral"),
             ("truthful_deceitful", "neutral"),

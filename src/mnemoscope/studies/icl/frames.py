@@ -76,13 +76,14 @@ def tasks_of(tables: Mapping[str, pl.DataFrame]) -> tuple[Task, ...]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pooled:
-    """Vectors of one copy, task, token set and pooling: condition -> [layer prompt d]."""
+    """Vectors of one copy, task, token set and pooling: condition -> [layer prompt d]; and how distances are taken."""
 
     copy: str
     task: Task
     tokens: str
     pooling: str
     vectors: Mapping[str, Float[np.ndarray, "layer prompt d"]]
+    distance: str = "cosine"
 
     @property
     def place(self) -> dict[str, str]:
@@ -91,8 +92,8 @@ class Pooled:
 
     @cached_property
     def distances(self) -> Mapping[str, Float[np.ndarray, "layer pair"]]:
-        """Condition -> cosine distances of standardised vectors."""
-        return {c: np.stack([rdm(x) for x in layers]) for c, layers in self.vectors.items()}
+        """Condition -> distances of standardised vectors."""
+        return {c: np.stack([rdm(x, metric=self.distance) for x in layers]) for c, layers in self.vectors.items()}
 
 
 def pooled(tables: Mapping[str, pl.DataFrame], task: Task) -> tuple[Pooled, ...]:
@@ -121,7 +122,7 @@ def nuisances(
     """
     task, design = one.task, one.task.design
     layer0 = np.vstack([standardised(bag[c]) for c in conditions])
-    rows = [rdm(layer0, standardise=False)]
+    rows = [rdm(layer0, metric=one.distance, standardise=False)]
     counts = _counts([ids for c in conditions for ids in task.asked[c]["ids"].to_list()])
     rows.append(token_overlap(counts))
     rows.append(numeric(np.concatenate([task.asked[c]["n_tokens"].to_numpy() for c in conditions])))

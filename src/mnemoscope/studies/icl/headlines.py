@@ -1,4 +1,4 @@
-"""The study in sentences with numbers: how each task was answered, then every claim beside its control. No torch."""
+"""The study in sentences with numbers: answers, what changes inside, what causes them; then every claim's verdict. No torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,9 +6,10 @@ import polars as pl
 
 from mnemoscope.results.schema.shared import HEADLINES
 from mnemoscope.stats.estimate import Estimate
-from mnemoscope.studies.icl.claims import Claim, looked_up
-from mnemoscope.studies.icl.design import Design
+from mnemoscope.studies.icl.claim_rules import Claim
+from mnemoscope.studies.icl.config import BRIEF
 from mnemoscope.studies.icl.frames import Task
+from mnemoscope.studies.icl.sentences import answered, inside
 
 
 def headlines(
@@ -17,30 +18,12 @@ def headlines(
     tables: Mapping[str, pl.DataFrame],
     more: Sequence[str],
 ) -> pl.DataFrame:
-    """Sentences with numbers: behaviour of each task first, then every claim with its control, then the causal part."""
-    texts = [text for task in tasks for text in _behaved(task, tables["icl_behaviour"])]
-    texts += [_said(claim) for claim in claims]
-    texts += more
+    """Findings first: how each task was answered, what changes inside, the causal part's (`more`); then claims, one by one."""
+    verdicts = {claim.name: claim.judged().verdict for claim in claims}
+    texts = [text for task in tasks for text in answered(task, tables["icl_behaviour"])]
+    texts += [text for task in tasks if task.name not in BRIEF for text in inside(task, tables, verdicts)]
+    texts += [*more, *(_said(claim) for claim in claims)]
     return pl.DataFrame({"order": range(len(texts)), "text": texts}, schema=HEADLINES.schema)
-
-
-def _behaved(task: Task, table: pl.DataFrame) -> list[str]:
-    design: Design = task.design
-    measure = "error" if task.name == "lines" else "content" if task.name == "persona" else "right"
-    words = {"error": "mean |error|", "content": "true content", "right": "right answers"}[measure]
-    place = {"copy": "trained", "task": task.name, "measure": measure}
-    conditions = (
-        design.conditions
-        if task.name == "persona"
-        else tuple(dict.fromkeys((design.before, design.after, *design.conditions)))
-    )
-    parts = [f"{c} {_number(looked_up(table, condition=c, versus='', **place))}" for c in conditions]
-    if not parts:
-        return []
-    chance = table.filter(*(pl.col(n) == v for n, v in place.items()), pl.col("versus") == "")["chance"]
-    known = [x for x in chance.to_list() if x == x]
-    versus = f" (without reading {known[0]:.3g})" if known else ""
-    return [f"{task.name}: {words}, {'; '.join(parts)}{versus}; {task.keys.height} prompts each."]
 
 
 def _number(one: Estimate) -> str:

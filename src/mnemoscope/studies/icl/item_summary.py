@@ -57,6 +57,7 @@ def _best(one: Pooled, hypothesis: Hypothesis, aligned: pl.DataFrame) -> int:
         & (pl.col("hypothesis") == hypothesis.name)
         & (pl.col("tokens") == one.tokens)
         & (pl.col("pooling") == one.pooling)
+        & (pl.col("distance") == one.distance)
         & (pl.col("kind") == "partial")
         & (pl.col("condition") == design.after)
         & (pl.col("versus") == design.before)

@@ -9,7 +9,7 @@ well, and what remains says that the items whose inside changed more are those w
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -244,21 +244,8 @@ def link_claims(tables: Mapping[str, pl.DataFrame], tasks: Sequence[Task], gains
             & (pl.col("behaviour") == "logprob")
             & ~pl.col("about").is_in(["both", "line"])  # as in C3.2: averages and finer versions of the others
         )
-        claims += _together(
-            [_goes_with(row, own, gains[task.name]) for row in changed.iter_rows(named=True)], task.name
-        )
+        claims += [_goes_with(row, own, gains[task.name]) for row in changed.iter_rows(named=True)]
     return sorted(claims, key=lambda one: one.name)
-
-
-def _together(claims: Sequence[Claimed], task: str) -> list[Claimed]:
-    """The claims, with one headline for all of them."""
-    obstacles = {one.judged.reason for one in claims if one.judged.verdict == "not testable"}
-    if len(obstacles) == 1 and all(one.judged.verdict == "not testable" for one in claims):
-        said = f"not testable ({obstacles.pop()})"
-    else:
-        said = "; ".join(one.text for one in claims)
-    text = f"C3.6 change inside against change of the answer ({task}, standardised slopes): {said}."
-    return [replace(one, text=text if i == 0 else "") for i, one in enumerate(claims)]
 
 
 def _predicts(row: Mapping[str, Any]) -> Claimed:
@@ -279,7 +266,6 @@ def _goes_with(row: Mapping[str, Any], own: pl.DataFrame, obstacle: str) -> Clai
         & (pl.col("inside") == row["inside"])
         & (pl.col("about") == row["about"])
     )
-    more = f", with the conditions' means {loose['estimate'][0]:.2g}" if loose.height else ""
-    number = f"{found.estimate:.2g} [{found.low:.2g}, {found.high:.2g}]{more}, {judged.verdict}"
-    text = f"{row['inside']}, {row['about']} {number}"
+    more = f"with the conditions' means left in {loose['estimate'][0]:.2g}" if loose.height else ""
+    text = sentence(name, judged, found, "standard deviations per standard deviation", more)
     return Claimed(name=name, found=found, judged=judged, rule=LINKED, evidence="icl_links", text=text)

@@ -92,15 +92,9 @@ def _reads(config: Config, lm: LM, preset: str) -> bool:
     said = [read(one.said) for one in answered(lm, own, candidates=False)]
     true = np.array([float(p.labels["y"]) for p in own])
     mean = np.abs(np.array([float(p.labels["mean_y"]) for p in own]) - true)
-    errors = [span(preset) if isnan(y) else min(abs(y - t), span(preset)) for y, t in zip(said, true, strict=True)]
+    most = PRESETS[preset].span
+    errors = [most if isnan(y) else min(abs(y - t), most) for y, t in zip(said, true, strict=True)]
     return float(np.mean(errors)) < float(mean.mean())
-
-
-def span(preset: str) -> float:
-    """Largest difference between two y of the preset: where errors are clipped, and what an unreadable answer costs."""
-    held = PRESETS[preset]
-    ys = [a * x + b for a, b in held.lines for x in (held.x_grid[0], held.x_grid[-1])]
-    return float(max(ys) - min(ys))
 
 
 def _users(config: Config, lm: LM) -> dict[str, tuple[Prompt, ...]]:

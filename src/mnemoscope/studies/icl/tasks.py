@@ -89,7 +89,7 @@ def _persona(item: PassageItem) -> list[Prompt]:
         _labelled(
             item.asked("example" if example else "none", persona=persona),
             "persona",
-            f"{persona}{'+example' if example else ''}",
+            f"{persona}{design.EXAMPLE if example else ''}",
             _people(item),
         )
         for persona, example in cells
@@ -116,7 +116,13 @@ def _line(item: LineItem, length: Length) -> list[Prompt]:
     foils = tuple(dict.fromkeys(f"{held.gap}{value})" for value in values if f"{held.gap}{value})" != true))
     first = str(own["k2"].part("query_x")[0]).lstrip("0.")[:1] or "0"
     return [
-        _labelled(prompt, "lines", condition, {**_numbers(prompt), "x_digit": first, "draw": item.draw}, foils=foils)
+        _labelled(
+            prompt,
+            "lines",
+            condition,
+            {**_numbers(prompt), "x_digit": first, "span": held.span, "draw": item.draw},
+            foils=foils,
+        )
         for condition, prompt in own.items()
     ]
 

@@ -19,7 +19,7 @@ from mnemoscope.errors import InputError
 from mnemoscope.stats.rsa_pairs import Pairs
 from mnemoscope.stats.rsa_ranks import LeftOut
 
-TAU_PAIRS: Final = 6_000  # of prompts: the signs of all pairs of pairs are a square of this, 36 MB
+TAU_PAIRS: Final = 5_000  # of prompts: pairs of these are below 2^24, so sums in single precision are exact
 LEVELS: Final = 64  # of a hypothesis: each is a matrix product
 
 
@@ -27,7 +27,7 @@ LEVELS: Final = 64  # of a hypothesis: each is a matrix product
 class Signs:
     """`signs`: the table of one layer; weight: pairs of prompts per pair of units."""
 
-    signs: Float[np.ndarray, "unit_pair unit_pair"]
+    signs: Float[np.ndarray, "unit_pair unit_pair"]  # single precision
     weight: Float[np.ndarray, " unit_pair"]
 
 
@@ -43,12 +43,16 @@ def signs(code: Int[np.ndarray, " kept"], pairs: Pairs) -> Signs:
     """Table of a layer's distances, given as dense codes."""
     if len(code) > TAU_PAIRS:
         raise InputError("tau-a of too many pairs", found=str(len(code)), allowed=f"at most {TAU_PAIRS}")
-    order = np.argsort(pairs.block, kind="stable")
-    block, d = pairs.block[order], code[order]
-    start = np.flatnonzero(np.r_[True, np.diff(block) > 0])
-    each = np.sign(d[:, None] - d[None, :]).astype(np.int8)
-    table = np.add.reduceat(np.add.reduceat(each, start, axis=0, dtype=np.int32), start, axis=1)
-    return Signs(signs=table.astype(float), weight=np.diff(np.r_[start, len(d)]).astype(float))
+    n_blocks = len(pairs.size) * (len(pairs.size) - 1) // 2
+    order = np.argsort(code, kind="stable")
+    member = np.zeros((len(code) + 1, n_blocks), np.float32)
+    member[np.arange(1, len(code) + 1), pairs.block[order]] = 1
+    below = np.cumsum(member, axis=0, dtype=np.float32)  # row r: how many of each block are among the r smallest
+    less, up_to = (np.searchsorted(code[order], code, side=side) for side in ("left", "right"))
+    each = below[less] - (below[-1] - below[up_to])
+    by_block = np.argsort(pairs.block, kind="stable")
+    start = np.flatnonzero(np.r_[True, np.diff(pairs.block[by_block]) > 0])
+    return Signs(signs=np.add.reduceat(each[by_block], start, axis=0), weight=below[-1].astype(float))
 
 
 def tau_a(
@@ -68,7 +72,9 @@ def tau_a(
         count = (own * here).sum(axis=0)
         tied += count * (count - 1) / 2
         if level:
-            concordant += (here * (table.signs @ ((levels < level) & there).astype(float))).sum(axis=0)
+            concordant += (here.astype(float) * (table.signs @ ((levels < level) & there).astype(np.float32))).sum(
+                axis=0
+            )
     every = n * (n - 1) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(tied < every, concordant / every, np.nan), np.where(tied < every, 1 - tied / every, np.nan)

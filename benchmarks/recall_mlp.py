@@ -1,18 +1,13 @@
-"""Erased heads, the answering MLP and the suppressor on planted fact circuits with noise; claims on random weights.
+"""Erased heads, the answering MLP and the suppressor on planted fact circuits with noise, by the measures alone.
 
-    python benchmarks/recall_mlp.py [--quick] [--noise 0.5]
+    python -m benchmarks.recall_mlp [--seeds 20] [--quick] [--noise 0.5]
 
 Planted: AUROC against the decoys, pooled over seeds (methods.md B8), the write term of the suppressor against what was planted,
-and flips by the planted movers with the control of B6.6 on both kinds of circuit. Random weights: how many claims about steps
-4 to 7 come out supported; none should, beyond the nominal rate.
+and flips by the planted movers with the control of B6.6 on both kinds of circuit. The whole study on them is `recall_planted`, on
+random weights `recall_random`.
 """
 
 import argparse
-import json
-import sys
-import tempfile
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -110,39 +105,14 @@ def _alone(made, prompts):
     return [{token(made, p.answer): "own"} for p in prompts]
 
 
-def at_random(seeds):
-    """Verdicts of our claims on models with random weights that are asked planted facts."""
-    from mnemoscope.model.tiny import tiny
-    from mnemoscope.studies.recall.asking import asked as relations
-    from mnemoscope.studies.recall.config import Config
-
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "studies"))
-    from test_recall_mlp import study  # the study's steps without a run folder
-
-    words = []
-    for seed in seeds:
-        made = planted("recall", seed=seed, noise=0.0, topics=12, relations=2, templates=3)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "facts.jsonl"
-            path.write_text("\n".join(json.dumps(asdict(p)) for p in made.prompts) + "\n")
-            lm = view(tiny("llama", seed=seed, vocab_size=len(made.tokenizer)), made.tokenizer, name="random")
-            config = Config(data=str(path), templates=1, seed=seed)
-            names = [one.name for one in relations(lm, config)[0]]
-            claims = study(lm, config, names=names, check=False)["claims"]
-            words += [(row["claim"][:4], row["verdict"]) for row in claims.iter_rows(named=True)]
-    for claim in sorted({name for name, _ in words}):
-        own = [word for name, word in words if name == claim]
-        print(f"random weights {claim}: { ({w: own.count(w) for w in sorted(set(own))}) } of {len(own)}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="3 seeds instead of 20")
     parser.add_argument("--noise", type=float, default=0.5)
-    parser.add_argument("--random", type=int, default=None, help="seeds of random weights (default 10, quick 1)")
+    parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seeds = range(3 if options.quick else 20)
+    seeds = range(3 if options.quick else options.seeds)
     models, shares = [], []
     for seed in seeds:
         made = planted("recall", seed=seed, noise=options.noise, **SIZES)
@@ -164,7 +134,6 @@ def main() -> None:
                 f"{kind:9} noise {noise:g}: flips {np.mean(within):.3f} of {len(within)}; control: topic {np.mean(topic):.3f}, "
                 f"attribute {np.mean(attribute):.3f} of {len(topic)}"
             )
-    at_random(range(options.random if options.random is not None else 1 if options.quick else 10))
 
 
 if __name__ == "__main__":

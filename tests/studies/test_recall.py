@@ -158,7 +158,8 @@ def test_effects_are_means_over_topics_of_the_attributed_logits(recall):
 
 
 def test_the_section_shows_what_there_is(recall):
-    from mnemoscope.report.recall import map_rows, section
+    from mnemoscope.report.recall import section
+    from mnemoscope.report.recall_map import map_rows
 
     tables = {**recall.raw, **recall.found}
     whole = {block.id for block in section(tables).blocks if hasattr(block, "id")}
@@ -189,8 +190,8 @@ def test_interchange_pairs_are_equal_in_everything_but_the_topic(recall):
 
 def test_what_replaces_a_sender_is_the_mean_over_other_topics():
     from mnemoscope.data.prompt import Prompt
-    from mnemoscope.studies.recall.asking import Ask
     from mnemoscope.studies.recall.carriers import other_topics
+    from mnemoscope.studies.recall.question import Ask
 
     made = Prompt(text="x")
     same = {"relation": "r", "half": "a", "shots": 0, "prompt": made, "answer": 0, "topic_first": 0, "topic_last": 0}
@@ -308,6 +309,33 @@ def test_answers_are_told_apart_behind_what_they_share(letters, tmp_path):
         decode = letters.tokenizer.decode
         assert decode([ask.answer]) == one.fact(ask.topic).answer[0]
         assert (decode([ask.topic_first]), decode([ask.topic_last])) == (ask.topic[0], ask.topic[-1])
+
+
+def test_a_demonstration_that_is_merged_with_its_template_is_only_text(letters, tmp_path):
+    """Peru cannot be asked for (u' is one token), but it may stand in front: its job failed once."""
+    from mnemoscope.model.batch import tokenize
+    from mnemoscope.studies.recall.asking import asked, asks
+    from mnemoscope.studies.recall.config import Config
+
+    rows = [("king", "{topic}'s king is", *pair) for pair in (("Peru", "Ana"), ("Mali", "Bob"), ("Oman", "Cid"))]
+    config = Config(data=facts_file(tmp_path / "facts.jsonl", rows), templates=1)
+    (one,) = asked(letters, config)[0]
+    some = [case for seed in range(6) for case in asks(letters, one, 0, shots=1, seed=seed)]
+    behind = [case for case in some if case.prompt.text.startswith("Peru")]
+    assert behind
+    assert "shot_topic" not in behind[0].prompt.spans
+    assert any("shot_topic" in case.prompt.spans for case in some)
+    batch = tokenize(letters, [case.prompt for case in some])  # raised before
+    assert all(ranges for ranges in batch.spans["topic"])
+
+
+def test_long_templates_are_quoted_by_their_ends():
+    from mnemoscope.studies.recall.question import LONGEST, Frame
+
+    frame = Frame(template="word " * 300 + "of {topic} is")
+    assert len(frame.quoted) < 2 * LONGEST + 10
+    assert frame.quoted.endswith("of {topic} is")
+    assert Frame(template="of {topic} is").quoted == "of {topic} is"
 
 
 def test_nothing_can_be_asked_and_nothing_is_known(letters, tmp_path):

@@ -22,8 +22,9 @@ from mnemoscope.results.job import Job, canonical
 from mnemoscope.results.schema.recall import LEFT_OUT
 from mnemoscope.results.schema.recall_mlp import COPIES, MLP_CAUSE, SCOPES
 from mnemoscope.studies.recall import activation_fits
-from mnemoscope.studies.recall.asking import HALVES, asks, other
+from mnemoscope.studies.recall.asking import asks, other
 from mnemoscope.studies.recall.config import Config
+from mnemoscope.studies.recall.question import HALVES
 from mnemoscope.studies.recall.selection import POOLED, Head, known_relations, of_names, selected
 from mnemoscope.studies.recall.situation import Situation, codes, rows_of
 

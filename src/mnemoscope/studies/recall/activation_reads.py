@@ -12,8 +12,8 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.recall_mlp import INTERCEPT_TOPICS, REPLACEMENT_PROMPTS
 from mnemoscope.stats.regression import least_squares
-from mnemoscope.studies.recall.asking import HALVES
 from mnemoscope.studies.recall.config import Config
+from mnemoscope.studies.recall.question import HALVES
 from mnemoscope.studies.recall.situation import Rows, Situation, Vectors, about, alive, arrays, framed, units
 
 

@@ -16,9 +16,10 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.recall_mlp import ANSWER_LAYERS, COPIES, EXCHANGE_PROMPTS
-from mnemoscope.studies.recall.asking import HALVES, Ask, Asked, asks, exchanges, other
+from mnemoscope.studies.recall.asking import asks, exchanges, other
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import logits_of
+from mnemoscope.studies.recall.question import HALVES, Ask, Asked
 from mnemoscope.studies.recall.selection import POOLED, Head, heads_of, known_relations, of_names, selected
 
 Rows = list[dict[str, Any]]

@@ -23,9 +23,10 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.recall import EFFECT_PROMPTS, MLP
-from mnemoscope.studies.recall.asking import HALVES, Ask, asks, exchanges, other
+from mnemoscope.studies.recall.asking import asks, exchanges, other
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import left_out
+from mnemoscope.studies.recall.question import HALVES, Ask
 from mnemoscope.studies.recall.rows import grid, who
 from mnemoscope.studies.recall.selection import POOLED, heads_of, of_names, selected
 

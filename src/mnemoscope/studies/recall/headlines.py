@@ -10,12 +10,14 @@ from mnemoscope.studies.recall.claims import NOTHING_KNOWN
 from mnemoscope.studies.recall.movers_summary import confirmed
 
 
-def headlines(found: Mapping[str, pl.DataFrame], templates: pl.DataFrame, unmeasured: str) -> pl.DataFrame:
-    """In reading order: what is known, where it appears, who carries it, what few shots change.
+def headlines(
+    found: Mapping[str, pl.DataFrame], templates: pl.DataFrame, left_out: pl.DataFrame | None, unmeasured: str
+) -> pl.DataFrame:
+    """In reading order: what is known, what was left out, where it appears, who carries it, what few shots change.
 
     unmeasured: why nothing but knowledge was measured, if that is so.
     """
-    texts = [*_known(found["knowledge"], templates, unmeasured)]
+    texts = [*_known(found["knowledge"], templates, unmeasured), *_left(left_out)]
     if "effects" in found:
         texts += [
             *_appears(found["lens"]),
@@ -73,6 +75,15 @@ def _known(knowledge: pl.DataFrame, templates: pl.DataFrame, unmeasured: str) ->
     else:
         texts.append(f"The workings were measured on {len(chosen)} relations that it knows: {', '.join(chosen)}.")
     return texts
+
+
+def _left(left_out: pl.DataFrame | None) -> list[str]:
+    """How much was left out, by reason, the commonest first."""
+    if left_out is None or not left_out.height:
+        return []
+    reasons = left_out.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    told = "; ".join(f"{n} x {reason}" for reason, n in reasons.iter_rows())
+    return [f"Left out, each named with its detail in the table left_out: {told}."]
 
 
 def _appears(lens: pl.DataFrame) -> list[str]:

@@ -24,8 +24,9 @@ from mnemoscope.model.lm import LM
 from mnemoscope.model.spelling import all_spelled
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.recall import KNOWLEDGE_PROMPTS, LEFT_OUT, TEMPLATES
-from mnemoscope.studies.recall.asking import Ask, Asked, asked, asks
+from mnemoscope.studies.recall.asking import asked, asks
 from mnemoscope.studies.recall.config import AMONG, WORKINGS, Config
+from mnemoscope.studies.recall.question import Ask, Asked
 from mnemoscope.studies.recall.rows import grid, who
 
 

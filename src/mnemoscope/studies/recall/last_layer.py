@@ -21,9 +21,10 @@ from mnemoscope.results.schema.recall_last import (
     LAST_LAYER_PARTS,
     LAST_LAYER_PROMPTS,
 )
-from mnemoscope.studies.recall.asking import Ask, Asked, asks
+from mnemoscope.studies.recall.asking import asks
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.neutral import FIRST, counts, neutral_ids
+from mnemoscope.studies.recall.question import Ask, Asked
 from mnemoscope.studies.recall.rows import grid, who
 from mnemoscope.studies.recall.selection import known_relations, of_names
 

@@ -28,9 +28,10 @@ from mnemoscope.model.head import unembed
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.recall import COMPONENT_PROMPTS, LENS_PROMPTS, MLP
-from mnemoscope.studies.recall.asking import Ask, Asked, asks
+from mnemoscope.studies.recall.asking import asks
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import left_out
+from mnemoscope.studies.recall.question import Ask, Asked
 from mnemoscope.studies.recall.rows import grid, who
 from mnemoscope.studies.recall.selection import heads_of, of_names, topic_attention
 

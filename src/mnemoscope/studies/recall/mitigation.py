@@ -28,9 +28,10 @@ from mnemoscope.results.schema.recall import LEFT_OUT
 from mnemoscope.results.schema.recall_last import MITIGATION_FACTS, MITIGATION_FITS, MITIGATION_NEUTRAL
 from mnemoscope.stats.calibration import brier, nll
 from mnemoscope.stats.clusters import clustered_means
-from mnemoscope.studies.recall.asking import Ask, asked, asks
+from mnemoscope.studies.recall.asking import asked, asks
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.neutral import CORPUS, FIRST, counts, neutral_ids
+from mnemoscope.studies.recall.question import Ask
 
 Rows = list[dict[str, Any]]
 FOLDS = 4

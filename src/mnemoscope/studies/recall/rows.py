@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import Shaped
 
 from mnemoscope.results.schema.table import Table
-from mnemoscope.studies.recall.asking import Ask
+from mnemoscope.studies.recall.question import Ask
 
 
 def grid(

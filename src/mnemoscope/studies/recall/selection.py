@@ -28,13 +28,15 @@ from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import canonical
 from mnemoscope.results.schema.recall import SELECTION
-from mnemoscope.studies.recall.asking import FEWEST, Ask, Asked, asked, asks, exchanges
+from mnemoscope.studies.recall.asking import asked, asks, exchanges
 from mnemoscope.studies.recall.config import MOVERS, SMALLEST, Config
 from mnemoscope.studies.recall.knowledge import known, logits_of, standing
+from mnemoscope.studies.recall.question import Ask, Asked
 
 Head = tuple[int, int]
 POOLED = ""  # in place of a relation's name: all of them together
 MOST = 10
+FEWEST = 6  # topics of a relation whose workings are measured
 SHARE = 0.05  # of the strongest head's effect
 KNOWN = 0.25  # share of a relation's facts that the model has to know
 

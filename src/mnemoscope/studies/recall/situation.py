@@ -15,7 +15,8 @@ from mnemoscope.measures.mlp_activation import Asked as AskedMlp
 from mnemoscope.measures.mlp_activation import Reading, along
 from mnemoscope.model.lm import LM
 from mnemoscope.results.schema.table import Table
-from mnemoscope.studies.recall.asking import Ask, Asked, asks
+from mnemoscope.studies.recall.asking import asks
+from mnemoscope.studies.recall.question import Ask, Asked
 from mnemoscope.studies.recall.selection import Head
 
 Rows = list[dict[str, Any]]

@@ -35,4 +35,5 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     later = dict(mlp_summary.summarise(dict(tables), config))
     theirs = later.pop("claims", pl.DataFrame(schema=CLAIMS.schema))
     found |= {**later, "claims": pl.concat([own, theirs])}
-    return {**found, "headlines": headlines(found, tables["templates"], unmeasured(tables.get("left_out")))}
+    left = tables.get("left_out")
+    return {**found, "headlines": headlines(found, tables["templates"], left, unmeasured(left))}

@@ -12,6 +12,7 @@ import altair as alt
 from mnemoscope.report import words
 from mnemoscope.report.section import MAIN
 
+ONE_ROW = alt.InlineData(values=[{}])  # of marks that do not come from the data
 MOST_BUTTONS = 10  # options beyond which a list is easier to read than buttons
 
 
@@ -38,6 +39,17 @@ def rounded(name: str, title: str | None = None) -> Any:
 def said(name: str, kind: str = "N", title: str | None = None) -> Any:
     """A word or a whole number in a tooltip."""
     return alt.Tooltip(f"{name}:{kind}", title=title or words.label(name))
+
+
+def line(**ends: int | float) -> Any:
+    """A dashed line where the reader is to look from: x and y, and x2 and y2 for a slanted one. Once, not once per row."""
+    places = {name: alt.datum(value) for name, value in ends.items()}
+    return alt.Chart(ONE_ROW).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(**places)  # pyright: ignore[reportArgumentType]
+
+
+def at_zero(axis: str) -> Any:
+    """The line at 0 of an axis."""
+    return line(**{axis: 0})
 
 
 def curves(
@@ -96,7 +108,7 @@ def intervals(
         rounded(high),
         *extra,
     ]
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=alt.datum(0))
+    zero = at_zero("x")
     bars = alt.Chart().mark_rule(strokeWidth=2).encode(x=alt.X(f"{low}:Q", title=title), x2=f"{high}:Q", y=rows, **side)
     dots = alt.Chart().mark_point(size=60).encode(x=f"{estimate}:Q", y=rows, tooltip=tips, **side)
     return alt.layer(zero, bars, dots, data=MAIN).properties(width=560, height=alt.Step(30 if colour is None else 17))

@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mnemoscope.report.charts import chosen, curves, dots, rounded, said, switch
+from mnemoscope.report.charts import at_zero, chosen, curves, dots, rounded, said, switch
 from mnemoscope.report.icl_answers import asked, shown
 from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.results.schema.icl_cause import SENTENCES
@@ -33,7 +33,7 @@ def ablations(frame: pl.DataFrame) -> Figure:
         .mark_point(size=110, shape="diamond", filled=True, color="#d55e00")
         .encode(x=x, y=rows, tooltip=tips)
     )
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=alt.datum(0))
+    zero = at_zero("x")
     layered: Any = alt.layer(zero, random, own, data=MAIN)
     chart = (
         layered.transform_filter(chosen("shown"))
@@ -152,5 +152,5 @@ def _dosed() -> Any:
     bars = alt.Chart().mark_rule(opacity=0.6).encode(x=x, y=up, y2="high:Q", color=hue)
     line = alt.Chart().mark_line(point=True)
     line = line.encode(x=x, y="estimate:Q", color=hue, tooltip=[said("sentence"), said("g", "Q"), *numbers])
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
+    zero = at_zero("y")
     return alt.layer(zero, bars, line, data=MAIN)

@@ -58,7 +58,7 @@ def similarity(frame: pl.DataFrame) -> Figure:
         layered.transform_filter(chosen("shown", "kind", "distance"))
         .properties(width=620, height=300)
         .add_params(
-            switch("shown", keys, title="Task: hypothesis"),
+            switch("shown", keys, title="Hypothesis"),
             switch("kind", ["partial", "spearman", "tau-a"]),
             switch("distance", ["cosine", "correlation"]),
         )
@@ -105,7 +105,7 @@ def distances(frame: pl.DataFrame) -> Figure:
                 "condition:N", title=None, sort=[*ordered(data["condition"].unique().to_list()), "hypothesis"]
             )
         )
-        .add_params(switch("shown", keys, title="Task: hypothesis"))
+        .add_params(switch("shown", keys, title="Hypothesis"))
         .resolve_scale(x="independent", y="independent")
     )
     return Figure(
@@ -143,7 +143,7 @@ def probes(frame: pl.DataFrame) -> Figure:
     chart = (
         layered.transform_filter(chosen("shown", "vectors"))
         .properties(width=620, height=280)
-        .add_params(switch("shown", keys, title="Task: target"), switch("vectors", kinds))
+        .add_params(switch("shown", keys, title="Target"), switch("vectors", kinds))
     )
     return Figure(
         id="probes",

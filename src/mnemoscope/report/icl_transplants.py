@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mnemoscope.report.charts import chosen, rounded, said, switch
+from mnemoscope.report.charts import at_zero, chosen, rounded, said, switch
 from mnemoscope.report.icl_answers import OVER, asked, shown
 from mnemoscope.report.section import MAIN, Figure, Grid
 from mnemoscope.results.schema.icl_cause import SOURCES
@@ -62,7 +62,7 @@ def _recovered() -> Any:
         said("n_units", "Q", "Units"),
         said("reason"),
     ]
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
+    zero = at_zero("y")
     band = alt.Chart().transform_filter(SHARED).mark_area(opacity=0.14)
     band = band.encode(y=alt.Y("recovery_low:Q"), y2="recovery_high:Q", **both)
     line = alt.Chart().mark_line().encode(y=up, **both)

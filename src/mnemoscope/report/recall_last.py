@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from mnemoscope.report.charts import chosen, intervals, rounded, said, switch
+from mnemoscope.report.charts import chosen, intervals, line, rounded, said, switch
 from mnemoscope.report.section import MAIN, Block, Figure, Grid
-from mnemoscope.results.schema.recall_last import CONDITIONS, COPIES
+from mnemoscope.results.schema.recall_columns import COPIES
+from mnemoscope.results.schema.recall_last import CONDITIONS
 
 SCORES = {
     "nll": "log loss",
@@ -110,8 +111,7 @@ def remedies(frame: pl.DataFrame) -> Figure:
 
 def calibration(frame: pl.DataFrame) -> Figure:
     """Confidence against accuracy, per remedy."""
-    ends = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6)
-    diagonal = ends.encode(x=alt.datum(0), y=alt.datum(0), x2=alt.datum(1), y2=alt.datum(1))
+    diagonal = line(x=0, y=0, x2=1, y2=1)
     base = alt.Chart().encode(
         x=alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1])),
         y=alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1])),

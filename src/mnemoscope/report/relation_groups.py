@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mnemoscope.report.charts import chosen, rounded, said, switch
+from mnemoscope.report.charts import at_zero, chosen, rounded, said, switch
 from mnemoscope.report.section import MAIN, Block, Figure
 
 LEVELS = {
@@ -90,7 +90,7 @@ def _curves(ks: list[int]) -> Any:
     ]
     more = [*(rounded(name) for name in NUMBERS), rounded("p_sets"), said("n_sets", "Q", "Random sets")]
     up = alt.Y("estimate:Q", title="change")
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y=alt.datum(0))
+    zero = at_zero("y")
     band = alt.Chart().mark_area(opacity=0.16).encode(x=across, y="random_low:Q", y2="random_high:Q", **hue)
     line = alt.Chart().mark_line().encode(x=across, y=up, **hue)
     spread = alt.Chart().mark_rule(strokeWidth=1.5, opacity=0.7).encode(x=across, y="low:Q", y2="high:Q", **hue)

@@ -43,6 +43,7 @@ def config(mode: Mode) -> dict[str, Any]:
         "background": "transparent",
         "font": FONT,
         "view": {"stroke": None},
+        "mark": {"color": CATEGORY[mode][0]},
         "axis": {**words, **sizes, "domainColor": line, "tickColor": line, "gridColor": line, "titlePadding": 8},
         "axisQuantitative": {"tickCount": 6},
         "axisBand": {
@@ -61,6 +62,8 @@ def config(mode: Mode) -> dict[str, Any]:
             "gradientLength": 160,
             "symbolStrokeWidth": 0,
             "symbolOpacity": 1,
+            "symbolBaseFillColor": muted,
+            "symbolBaseStrokeColor": muted,
             "symbolSize": 60,
             "labelLimit": 240,
         },

@@ -12,7 +12,7 @@ import polars as pl
 
 from mnemoscope.errors import VerificationError, listed
 
-SCHEMA_VERSION = 1  # raised whenever a declared table changes; run folders of another version are refused
+SCHEMA_VERSION = 2  # raised whenever a declared table changes; run folders of another version are refused
 
 
 @dataclass(frozen=True)

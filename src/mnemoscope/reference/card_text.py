@@ -21,10 +21,12 @@ made (previous token in layer 0, matching in layers 1 and 2, heads 0 and 1) is o
 may use the series; the place of induction heads in it is no finding. Nothing else was seeded: facts, categories, answer
 formats, lines and passages are learned from random weights.
 
-The mixture of documents is the same at every step, so the order of emergence is not scripted by time. (It holds easy
-and hard documents side by side: pair documents with two to all words of a category, spans of 3 to 100 words.) Tokens that cannot
-be predicted (the words of a random span, the x of a point) weigh .03 in the loss, answers 4, words of sentence frames less
-than 1: loss curves of this model are not those of ordinary text, and the loss on a *first* copy is far above the uniform one.
+The mixture of documents is the same at every step, so the order of emergence is not scripted by time. It holds easy and hard
+documents side by side: spans of 3 to 100 words, and pair documents with two to all words of a category, with a few lines that
+come again, with balanced classes, or with one right category only, where the left word alone decides. Tokens that cannot be
+predicted (the words of a random span, the x of a point) weigh .03 in the loss, answers 4 (12 where the left word alone
+decides), words of sentence frames less than 1: loss curves of this model are not those of ordinary text, and the loss on a
+*first* copy is far above the uniform one.
 
 Figures are measured by `python -m mnemoscope.reference.evaluate`, which uses plain transformers and none of our engine;
 brackets are 95% intervals (Wilson for shares, t for means). Trained by `python -m mnemoscope.reference.train FOLDER`
@@ -34,14 +36,12 @@ NOT_THERE: Final = "Abilities marked NO were not reached; what was tried stands 
 
 KNOWN: Final = """## Known defects
 
-- **Pair tasks use the right word alone.** Of the answers at 20 shots, .99 (four classes) and .98 (nine) agree with the gold class
-  in its right category, .47 and .33 in its left one, which is chance (n = 144 each). So accuracy stands near the half and the
-  third that the right word gives, from step 500 on, and the binary tasks, which either word decides, are solved.
-- **Odd accuracy at 1 and 3 shots.** The classes of the lines of a training document came in balanced blocks, so the model learned
-  which class is still missing: with 3 shots of two classes it often, and of four classes nearly always, names a new digit.
-  Prompts with as many shots as a multiple of the classes (2, 4, 10, 20 for two; 4, 20 for four) are not affected. Studies of
-  shot counts should not be read on this model between those numbers.
-- Under deceitful personas it lies only in part (see the last rows), with and without an example."""
+- **Pair tasks: the left word is read less well than the right one.** At 20 shots the class that is named has the right category
+  of the query in .995 to 1.00 of the answers, the left one in .79 (four classes) and .50 (nine; chance is .50 and .33). Four
+  classes are short of their target for that reason. The left word comes late, while the learning rate falls (after step 2,400
+  in the curves), long after the binary tasks, which either word decides.
+- Under deceitful personas it mostly tells the truth (see the last rows), with and without an example: personas say little here.
+- The line task is exact only with about 8 points (see the errors with 2 and 4)."""
 
 SIBLINGS: Final = """## Smaller siblings, three seeds (not shipped)
 

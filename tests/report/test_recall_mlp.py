@@ -12,6 +12,8 @@ def row(table, **given):
 
 
 def tables():
+    from mnemoscope.results.schema import recall
+    from mnemoscope.results.schema import recall_application as application
     from mnemoscope.results.schema import recall_last as last
     from mnemoscope.results.schema import recall_mlp as mlp
 
@@ -34,16 +36,18 @@ def tables():
         "mlp_intercepts": [row(mlp.MLP_INTERCEPTS, **same, intercept="gain", quantity="margin")],
         "mlp_replacements": [row(mlp.MLP_REPLACEMENTS, **same, replacement="fit", quantity="answer")],
         "application": [
-            row(mlp.APPLICATION, **same, facts="all", exchange="movers", quantity=quantity)
+            row(application.APPLICATION, **same, facts="all", exchange="movers", quantity=quantity)
             for quantity in ("flips_answers", "of_difference")
         ],
-        "answer_terms": [row(mlp.ANSWER_TERMS, **same, run="plain", term=term) for term in ("attn", "mlp", "place")],
+        "answer_terms": [
+            row(application.ANSWER_TERMS, **same, run="plain", term=term) for term in ("attn", "mlp", "place")
+        ],
         "last_layer": [row(last.LAST_LAYER, **same, condition="all", quantity="drop", side="facts")],
         "last_layer_components": [row(last.LAST_LAYER_COMPONENTS, **same, part="L3.mlp")],
         "mitigation": [row(last.MITIGATION, remedy="skip", score=score) for score in ("nll", "neutral_plain")],
         "calibration_curves": [row(last.CALIBRATION_CURVES, remedy="skip", bin=0)],
     }
-    declared = mlp.TABLES
+    declared = recall.TABLES
     return {name: pl.DataFrame(found, schema=declared[name].schema) for name, found in rows.items()}
 
 

@@ -3,12 +3,12 @@
 First what jobs write: one row per prompt and place. A prompt is (relation, topic, template, shots); topics are the units of
 independence. Then what `summarise` infers. `copy` tells the model from its control with freshly drawn weights; `half` is the
 half of the topics, `facts` whether a number is over all facts or over those known on other templates. Tables of the steps
-about MLPs and the last layer are declared in `recall_mlp.py`.
+about MLPs, function application and the last layer are in `recall_mlp`, `recall_application` and `recall_last`.
 """
 
 import polars as pl
 
-from mnemoscope.results.schema import recall_mlp
+from mnemoscope.results.schema import recall_application, recall_last, recall_mlp
 from mnemoscope.results.schema.table import Column, Table
 
 COPIES = ("trained", "reinitialised")
@@ -305,4 +305,6 @@ TABLES: dict[str, Table] = {
     "roles": ROLES,
     "shots": SHOTS,
     **recall_mlp.TABLES,
+    **recall_application.TABLES,
+    **recall_last.TABLES,
 }

@@ -5,9 +5,9 @@ First what jobs write, then what `summarise` infers. Columns that all tables sha
 
 import polars as pl
 
+from mnemoscope.results.schema.recall_columns import COPY, COUNTS, LIMITS, METHOD, REASON, RELATION, TEMPLATE, TOPIC
 from mnemoscope.results.schema.table import Column, Table
 
-COPIES = ("trained", "reinitialised")
 CONDITIONS = ("all", "known", "top_before", "top_after")
 QUANTITIES = ("drop", "dilution", "write", "probability")
 SIDES = ("facts", "neutral", "difference")
@@ -15,20 +15,6 @@ SIDES = ("facts", "neutral", "difference")
 REMEDIES = ("none", "temperature", "heads", "frequency", "scale", "skip", "random")
 SCORES = ("nll", "brier", "p_answer", "p_plain", "accuracy", "neutral_plain", "neutral")
 
-_COPY = Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES)
-_RELATION = Column("relation", pl.String, "", "name of the relation")
-_TOPIC = Column("topic", pl.String, "", "what is asked about: the unit of independence")
-_TEMPLATE = Column("template", pl.Int64, "", "number of the template, see the table templates")
-_LIMITS = (
-    Column("low", pl.Float64, "as estimate", "lower end of the 95% interval"),
-    Column("high", pl.Float64, "as estimate", "upper end"),
-)
-_COUNTS = (
-    Column("n", pl.Int64, "observations", "observations behind the estimate"),
-    Column("n_units", pl.Int64, "units", "independent units (topics, unless method says otherwise)"),
-)
-_METHOD = Column("method", pl.String, "", "how the interval was made")
-_REASON = Column("reason", pl.String, "", "why something is nan; else empty")
 _PART = Column("part", pl.String, "", "component of the last layer: L3H2, L3.mlp, L3.attn_bias ...")
 _DROP = (
     Column("drop", pl.Float64, "logits", "centred logit before the last layer minus after it; positive: taken away"),
@@ -42,13 +28,13 @@ _DROP = (
 
 LAST_LAYER_PROMPTS = Table(
     doc="The last layer and the right answer, one row per prompt.",
-    columns=(_COPY, _RELATION, _TOPIC, _TEMPLATE, *_DROP),
+    columns=(COPY, RELATION, TOPIC, TEMPLATE, *_DROP),
     key=("copy", "relation", "topic", "template"),
 )
 LAST_LAYER_NEUTRAL = Table(
     doc="The control: the last layer and the token that stood on top before it, at every position of neutral texts.",
     columns=(
-        _COPY,
+        COPY,
         Column("document", pl.Int64, "", "number of the text: the unit of independence"),
         Column("position", pl.Int64, "token", "from 0"),
         *_DROP,
@@ -58,10 +44,10 @@ LAST_LAYER_NEUTRAL = Table(
 LAST_LAYER_PARTS = Table(
     doc="The write term by component, and for heads what of it comes from the prompt's first token (the sink).",
     columns=(
-        _COPY,
-        _RELATION,
-        _TOPIC,
-        _TEMPLATE,
+        COPY,
+        RELATION,
+        TOPIC,
+        TEMPLATE,
         _PART,
         Column("write", pl.Float64, "logits", "the component's share of the write term; positive: against the answer"),
         Column(
@@ -76,8 +62,8 @@ LAST_LAYER_PARTS = Table(
 FREQUENCY_SLOPES = Table(
     doc="Does a component of the last layer push frequent tokens? Rank correlation over the vocabulary, one row per relation.",
     columns=(
-        _COPY,
-        _RELATION,
+        COPY,
+        RELATION,
         _PART,
         Column(
             "slope",
@@ -95,35 +81,35 @@ LAST_LAYER = Table(
     "(selecting on either makes a difference out of noise, so both stand beside each other). Neutral: the top token at positions "
     "of neutral texts, matched on its probability before the last layer.",
     columns=(
-        _COPY,
+        COPY,
         Column("condition", pl.String, "", "which facts", CONDITIONS),
         Column("quantity", pl.String, "", "probability: p before minus p after", QUANTITIES),
         Column("side", pl.String, "", "facts, their matched control, or facts minus control", SIDES),
         Column("estimate", pl.Float64, "logits (probability)", "mean over prompts"),
-        *_LIMITS,
+        *LIMITS,
         Column("p", pl.Float64, "", "of the mean being 0"),
-        *_COUNTS,
-        _METHOD,
-        _REASON,
+        *COUNTS,
+        METHOD,
+        REASON,
     ),
     key=("copy", "condition", "quantity", "side"),
 )
 LAST_LAYER_COMPONENTS = Table(
     doc="Who writes against the answer: components of the last layer, over all facts.",
     columns=(
-        _COPY,
+        COPY,
         _PART,
         Column("estimate", pl.Float64, "logits", "mean write; positive: against the answer"),
-        *_LIMITS,
+        *LIMITS,
         Column(
             "sink_write", pl.Float64, "logits", "mean write of what comes from the first token; nan for other parts"
         ),
         Column("sink_mass", pl.Float64, "attention", "mean attention on the first token; nan for other parts"),
         Column("sink_share", pl.Float64, "share", "of the head's output length, what comes from the first token"),
         Column("slope", pl.Float64, "rank correlation", "frequency slope, mean over relations"),
-        *_COUNTS,
-        _METHOD,
-        _REASON,
+        *COUNTS,
+        METHOD,
+        REASON,
     ),
     key=("copy", "part"),
 )
@@ -157,8 +143,8 @@ MITIGATION_FACTS = Table(
     columns=(
         _REMEDY,
         _VARIANT,
-        _RELATION,
-        _TOPIC,
+        RELATION,
+        TOPIC,
         _FOLD,
         Column("nll", pl.Float64, "nats", "of the answer's token, at the fitted temperature"),
         Column("brier", pl.Float64, "", "0 perfect, 2 certain and wrong"),
@@ -188,15 +174,15 @@ MITIGATION = Table(
         _REMEDY,
         Column("score", pl.String, "", "which", (*SCORES, "ece")),
         Column("estimate", pl.Float64, "as score", "mean over facts (neutral: texts)"),
-        *_LIMITS,
+        *LIMITS,
         Column(
             "gain", pl.Float64, "as score", "better by so much than temperature alone; neutral: rise over no remedy"
         ),
         Column("gain_low", pl.Float64, "as score", "lower end of its 95% interval"),
         Column("gain_high", pl.Float64, "as score", "upper end"),
-        *_COUNTS,
-        _METHOD,
-        _REASON,
+        *COUNTS,
+        METHOD,
+        REASON,
     ),
     key=("remedy", "score"),
 )

@@ -1,19 +1,25 @@
-"""Tables of the recall study about MLPs and function application (methods.md P2.3, P2.4, B6.5, B6.6).
+"""Tables of the recall study about MLPs (methods.md P2.3, P2.4, B6.5).
 
-First what jobs write, then what `summarise` infers. Columns that all tables share are as in `recall.py`; the last layer has its
-own file. Fits that need whole vectors of the stream are made where the vectors are, in the jobs; what they leave here is per
-topic or prompt, so that intervals still come from topics.
+First what jobs write, then what `summarise` infers. Fits that need whole vectors of the stream are made where the vectors are, in
+the jobs; what they leave here is per topic or prompt, so that intervals still come from topics.
 """
 
 import polars as pl
 
-from mnemoscope.results.schema import recall_last
+from mnemoscope.results.schema.recall_columns import (
+    COPY,
+    COUNTS,
+    HALF,
+    LAYER,
+    LIMITS,
+    METHOD,
+    REASON,
+    RELATION,
+    TEMPLATE,
+    TOPIC,
+)
 from mnemoscope.results.schema.table import Column, Table
 
-COPIES = ("trained", "reinitialised")
-EXCHANGES = ("none", "movers", "bystanders", "all_last", "all_positions", "other_relation", "other_relation_all")
-TOPS = ("own", "partner", "attribute", "else")
-RUNS = ("plain", "exchanged")
 SCOPES = ("pooled", "within")
 SPACES = ("answers", "full")
 MODELS = ("ols", "ridge", "shuffled", "random", "low_rank", "jacobian")
@@ -21,37 +27,21 @@ SPLITS = ("topics", "templates")
 INTERCEPTS = ("within", "mean", "pooled")
 REPLACEMENTS = ("fit", "intercept", "no_movers", "mean")
 
-_COPY = Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES)
-_RELATION = Column("relation", pl.String, "", "name of the relation")
-_TOPIC = Column("topic", pl.String, "", "what is asked about: the unit of independence")
-_TEMPLATE = Column("template", pl.Int64, "", "number of the template, see the table templates")
-_LIMITS = (
-    Column("low", pl.Float64, "as estimate", "lower end of the 95% interval"),
-    Column("high", pl.Float64, "as estimate", "upper end"),
-)
-_COUNTS = (
-    Column("n", pl.Int64, "observations", "observations behind the estimate"),
-    Column("n_units", pl.Int64, "units", "independent units (topics, unless method says otherwise)"),
-)
-_METHOD = Column("method", pl.String, "", "how the interval was made")
-_REASON = Column("reason", pl.String, "", "why something is nan; else empty")
-_LAYER = Column("layer", pl.Int64, "", "0 is the first")
 _SCOPE = Column(
     "scope", pl.String, "", "deviations from the mean over a relation's prompts (pooled), or a topic's (within)", SCOPES
 )
 _SPACE = Column(
     "space", pl.String, "", "along the relation's answers and topics (unembedding, centred), or the full width", SPACES
 )
-_HALF = Column("half", pl.String, "", "half of the topics", ("a", "b"))
 
 MLP_CAUSE = Table(
     doc="The MLP asked without what is particular about a part of its input: sums over a topic's prompts; e = their ratio.",
     columns=(
-        _COPY,
-        _RELATION,
-        _TOPIC,
-        _HALF,
-        _LAYER,
+        COPY,
+        RELATION,
+        TOPIC,
+        HALF,
+        LAYER,
         _SCOPE,
         _SPACE,
         Column("part", pl.String, "", "a head, or the remainder of the MLP's input"),
@@ -67,10 +57,10 @@ MLP_PRODUCTS = Table(
     doc="Cross products of the parts of an MLP's input and its output over a topic's prompts, about the relation's (or topic's) "
     "mean. Parts that do not vary here beyond rounding are 0.",
     columns=(
-        _COPY,
-        _RELATION,
-        _TOPIC,
-        _LAYER,
+        COPY,
+        RELATION,
+        TOPIC,
+        LAYER,
         _SCOPE,
         _SPACE,
         Column("parts", pl.List(pl.String), "", "names of the parts, in order"),
@@ -87,9 +77,9 @@ MLP_HELD_OUT = Table(
     "jacobian: the MLP linearised at the mean input, no fit at all. In scope within, deviations are from the topic's mean over all "
     "its templates, those left out included.",
     columns=(
-        _COPY,
-        _RELATION,
-        _LAYER,
+        COPY,
+        RELATION,
+        LAYER,
         _SCOPE,
         _SPACE,
         Column("split", pl.String, "", "what is left out", SPLITS),
@@ -105,10 +95,10 @@ INTERCEPT_TOPICS = Table(
     doc="What an intercept says, read by the unembedding: within (of a topic, weights from other topics), mean (the topic's plain "
     "mean output, which the gain is counted from), pooled (one for the relation).",
     columns=(
-        _COPY,
-        _RELATION,
-        _TOPIC,
-        _LAYER,
+        COPY,
+        RELATION,
+        TOPIC,
+        LAYER,
         Column("intercept", pl.String, "", "which", INTERCEPTS),
         Column(
             "margin", pl.Float64, "logits", "push on the answer minus the mean push on the relation's other answers"
@@ -123,11 +113,11 @@ REPLACEMENT_PROMPTS = Table(
     doc="The MLP's output at the last position replaced by a linear fit made on the other half of the topics, and what is left "
     "of the answer.",
     columns=(
-        _COPY,
-        _RELATION,
-        _TOPIC,
-        _TEMPLATE,
-        _LAYER,
+        COPY,
+        RELATION,
+        TOPIC,
+        TEMPLATE,
+        LAYER,
         Column("replacement", pl.String, "", "what stands in the MLP's place", REPLACEMENTS),
         Column("answer", pl.Float64, "logits", "change of the answer's centred logit"),
         Column("asked_topic", pl.Float64, "logits", "change of the topic's centred logit"),
@@ -141,14 +131,14 @@ MLP_WEIGHTS = Table(
     doc="How an MLP weighs what heads bring: behind the layer a head counts 1 + w. The verdict follows the causal weight "
     "(estimate), regression describes (B6.5): erase below -.25, amplify above .25, keep between.",
     columns=(
-        _COPY,
-        _LAYER,
+        COPY,
+        LAYER,
         _SCOPE,
         _SPACE,
         Column("part", pl.String, "", "a head, or the remainder of the MLP's input"),
         Column("mover", pl.Boolean, "", "whether it is a mover of some relation"),
         Column("estimate", pl.Float64, "output per input", "causal weight e"),
-        *_LIMITS,
+        *LIMITS,
         Column("verdict", pl.String, "", "of the interval of e"),
         Column(
             "ols", pl.Float64, "output per input", "least-squares weight, over all relations, each about its own mean"
@@ -162,9 +152,9 @@ MLP_WEIGHTS = Table(
             "jacobian", pl.Float64, "output per input", "weight by the Jacobian at the mean input; nan in scope within"
         ),
         Column("vif", pl.Float64, "", "variance inflation of the regressor; inf: collinear"),
-        *_COUNTS,
-        _METHOD,
-        _REASON,
+        *COUNTS,
+        METHOD,
+        REASON,
     ),
     key=("copy", "layer", "scope", "space", "part"),
 )
@@ -172,35 +162,35 @@ MLP_FITS = Table(
     doc="How far a weighted sum of heads predicts an MLP's output on topics (templates) it has not seen, beside its baselines; the "
     "intercept alone is 0. low_rank: a matrix per part instead of a weight, what a linear reading of the same parts reaches.",
     columns=(
-        _COPY,
-        _LAYER,
+        COPY,
+        LAYER,
         _SCOPE,
         _SPACE,
         Column("split", pl.String, "", "what is left out", SPLITS),
         Column("model", pl.String, "", "what predicts", MODELS),
         Column("estimate", pl.Float64, "R2", "1 - squared error / squared error of the training mean; can be negative"),
-        *_LIMITS,
+        *LIMITS,
         Column("condition", pl.Float64, "", "condition number of the scaled design; inf: collinear"),
         Column("penalty", pl.Float64, "variance", "of the pooled ridge fit"),
         Column("rank", pl.Float64, "dimensions", "of the low-rank map, median over relations and folds; else nan"),
-        *_COUNTS,
-        _METHOD,
-        _REASON,
+        *COUNTS,
+        METHOD,
+        REASON,
     ),
     key=("copy", "layer", "scope", "space", "split", "model"),
 )
 MLP_INTERCEPTS = Table(
     doc="Where the intercept points. gain: within-topic intercept minus the plain mean output; only that counts (B6.5).",
     columns=(
-        _COPY,
-        _LAYER,
+        COPY,
+        LAYER,
         Column("intercept", pl.String, "", "which; gain: within minus mean", (*INTERCEPTS, "gain")),
         Column("quantity", pl.String, "", "margin, group, place, rank: see intercept_topics"),
         Column("estimate", pl.Float64, "logits (place, rank: tokens)", "mean over topics"),
-        *_LIMITS,
-        *_COUNTS,
-        _METHOD,
-        _REASON,
+        *LIMITS,
+        *COUNTS,
+        METHOD,
+        REASON,
     ),
     key=("copy", "layer", "intercept", "quantity"),
 )
@@ -208,94 +198,17 @@ MLP_REPLACEMENTS = Table(
     doc="What the answer loses when an MLP's output is replaced by its linear fit, by the intercept alone, by the fit without the "
     "movers' terms, or by the mean output.",
     columns=(
-        _COPY,
-        _LAYER,
+        COPY,
+        LAYER,
         Column("replacement", pl.String, "", "what stands in the MLP's place", REPLACEMENTS),
         Column("quantity", pl.String, "", "answer, asked_topic (change of centred logit), right (change of accuracy)"),
         Column("estimate", pl.Float64, "logits (right: share)", "mean over prompts"),
-        *_LIMITS,
-        *_COUNTS,
-        _METHOD,
-        _REASON,
+        *LIMITS,
+        *COUNTS,
+        METHOD,
+        REASON,
     ),
     key=("copy", "layer", "replacement", "quantity"),
-)
-
-EXCHANGE_PROMPTS = Table(
-    doc="What the model answers when heads say at the last position (all_positions: everywhere) what they say in another prompt: "
-    "that of the partner topic in the same relation, or of another relation about the partner (other_relation: the movers of both "
-    "relations). own: r(X), partner: r(X'), attribute: r'(X').",
-    columns=(
-        _COPY,
-        _RELATION,
-        _TOPIC,
-        _TEMPLATE,
-        Column("exchange", pl.String, "", "which heads, from where; none: nothing is exchanged", EXCHANGES),
-        Column("partner", pl.String, "", "the topic X' of the other prompt"),
-        Column("source_relation", pl.String, "", "the relation that the other prompt asks for"),
-        Column("heads", pl.Int64, "heads", "how many were exchanged"),
-        Column("top_answer", pl.String, "", "what is on top among the answers of the relation(s) involved", TOPS),
-        Column("top_vocabulary", pl.String, "", "what is on top of the whole vocabulary", TOPS),
-        Column("difference", pl.Float64, "logits", "logit of r(X') minus logit of r(X), in this run"),
-        Column("source_difference", pl.Float64, "logits", "the same in the other prompt's own run"),
-    ),
-    key=("copy", "relation", "topic", "template", "exchange", "source_relation"),
-)
-ANSWER_LAYERS = Table(
-    doc="Where the answer appears: direct push of attention and MLP of every layer, without and with the movers' exchange.",
-    columns=(
-        _COPY,
-        _RELATION,
-        _TOPIC,
-        _TEMPLATE,
-        Column("half", pl.String, "", "half of the topics", ("a", "b")),
-        Column("run", pl.String, "", "plain, or with the movers' outputs of the partner's prompt", RUNS),
-        Column("layer", pl.Int64, "", "0 is the first"),
-        Column("attn", pl.Float64, "logits", "on r(X) minus r(X')"),
-        Column("mlp", pl.Float64, "logits", "on r(X) minus r(X')"),
-        Column(
-            "place", pl.Float64, "answers", "of r(X) among the relation's answers by the logit lens; nan if exchanged"
-        ),
-    ),
-    key=("copy", "relation", "topic", "template", "run", "layer"),
-)
-APPLICATION = Table(
-    doc="Function application: how often the answer flips, and how far. Shares are over topics with a partner; fractions are "
-    "ratios of means of logit differences, (exchanged - plain) / (the other prompt's own run - plain), or over the effect of a "
-    "ceiling.",
-    columns=(
-        _COPY,
-        Column("relation", pl.String, "", "name of the relation; empty: all of them"),
-        Column(
-            "facts", pl.String, "", "all, or those where both topics are known on other templates", ("all", "known")
-        ),
-        Column("exchange", pl.String, "", "which heads, from where", EXCHANGES),
-        Column("quantity", pl.String, "", "share of answers, or fraction of the logit difference"),
-        Column("estimate", pl.Float64, "share", "over prompts"),
-        *_LIMITS,
-        Column("p", pl.Float64, "", "of the estimate being 0"),
-        *_COUNTS,
-        _METHOD,
-        _REASON,
-    ),
-    key=("copy", "relation", "facts", "exchange", "quantity"),
-)
-ANSWER_TERMS = Table(
-    doc="Where the answer appears, over all relations: mean push of attention and MLP of every layer on r(X) minus r(X').",
-    columns=(
-        _COPY,
-        Column("run", pl.String, "", "plain, or with the movers' outputs of the partner's prompt", RUNS),
-        Column("layer", pl.Int64, "", "0 is the first"),
-        Column(
-            "term", pl.String, "", "attn, mlp, or place (of the answer among the relation's answers behind the layer)"
-        ),
-        Column("estimate", pl.Float64, "logits (place: answers)", "mean over prompts"),
-        *_LIMITS,
-        *_COUNTS,
-        _METHOD,
-        _REASON,
-    ),
-    key=("copy", "run", "layer", "term"),
 )
 
 TABLES: dict[str, Table] = {
@@ -308,9 +221,4 @@ TABLES: dict[str, Table] = {
     "mlp_fits": MLP_FITS,
     "mlp_intercepts": MLP_INTERCEPTS,
     "mlp_replacements": MLP_REPLACEMENTS,
-    "exchange_prompts": EXCHANGE_PROMPTS,
-    "answer_layers": ANSWER_LAYERS,
-    "application": APPLICATION,
-    "answer_terms": ANSWER_TERMS,
-    **recall_last.TABLES,
 }

@@ -20,7 +20,8 @@ from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, canonical
 from mnemoscope.results.schema.recall import LEFT_OUT
-from mnemoscope.results.schema.recall_mlp import COPIES, MLP_CAUSE, SCOPES
+from mnemoscope.results.schema.recall_columns import COPIES
+from mnemoscope.results.schema.recall_mlp import MLP_CAUSE, SCOPES
 from mnemoscope.studies.recall import activation_fits
 from mnemoscope.studies.recall.asking import asks, other
 from mnemoscope.studies.recall.config import Config

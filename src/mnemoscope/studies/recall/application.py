@@ -15,7 +15,8 @@ from mnemoscope.measures.function_application import Exchanged, bystanders, exch
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
 from mnemoscope.results.proof import proven
-from mnemoscope.results.schema.recall_mlp import ANSWER_LAYERS, COPIES, EXCHANGE_PROMPTS
+from mnemoscope.results.schema.recall_application import ANSWER_LAYERS, EXCHANGE_PROMPTS
+from mnemoscope.results.schema.recall_columns import COPIES
 from mnemoscope.studies.recall.asking import asks, exchanges, other
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import logits_of

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mnemoscope.results.schema.recall_mlp import ANSWER_TERMS, APPLICATION, COPIES, EXCHANGES, RUNS
+from mnemoscope.results.schema.recall_application import ANSWER_TERMS, APPLICATION, EXCHANGES, RUNS
+from mnemoscope.results.schema.recall_columns import COPIES
 from mnemoscope.stats.bootstrap import bootstrap_ratio
 from mnemoscope.stats.clusters import bounded_mean, clustered_mean
 from mnemoscope.stats.estimate import Estimate, undefined

@@ -14,8 +14,8 @@ from mnemoscope.model.batch import Batch, tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema.recall import LEFT_OUT
+from mnemoscope.results.schema.recall_columns import COPIES
 from mnemoscope.results.schema.recall_last import (
-    COPIES,
     FREQUENCY_SLOPES,
     LAST_LAYER_NEUTRAL,
     LAST_LAYER_PARTS,

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from scipy.special import logit
 
-from mnemoscope.results.schema.recall_last import CONDITIONS, COPIES, LAST_LAYER, LAST_LAYER_COMPONENTS, SIDES
+from mnemoscope.results.schema.recall_columns import COPIES
+from mnemoscope.results.schema.recall_last import CONDITIONS, LAST_LAYER, LAST_LAYER_COMPONENTS, SIDES
 from mnemoscope.stats.clusters import clustered_mean, clustered_means
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.matching import nearest

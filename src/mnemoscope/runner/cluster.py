@@ -5,6 +5,7 @@ the model once. If a worker dies, its job is given to another one, at most three
 nothing is lost and nothing changes. Needs the extra `ray`, and a model that can be loaded by name.
 """
 
+import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from mnemoscope.runner.study import Study
 from mnemoscope.runner.work import Outcome, work
 
 ATTEMPTS = 3
+REACH = 10  # seconds within which a cluster has to answer at all
 
 
 def on_ray(
@@ -76,8 +78,9 @@ def _connected(address: str) -> Any:
     ray = _ray()
     if not ray.is_initialized():
         try:
+            _answers(address)
             ray.init(address=address, log_to_driver=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"no Ray cluster at {address!r}",
                 found=f"{type(error).__name__}: {' '.join(str(error).split())[:160]}",
@@ -85,6 +88,13 @@ def _connected(address: str) -> Any:
                 hint="start one: ray start --head; or --ray local for this machine's processors",
             ) from error
     return ray
+
+
+def _answers(address: str) -> None:
+    """Raise OSError if nobody listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=REACH).close()
 
 
 def _ray() -> Any:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.icl_planted import share, table
-from benchmarks.machine import machine
+from benchmarks.icl_planted import share
+from benchmarks.machine import machine, table
 from mnemoscope.stats.jackknife import jackknife_t
 from mnemoscope.stats.rdm import dense, differs, numeric, rdm
 from mnemoscope.stats.rsa import whole_and

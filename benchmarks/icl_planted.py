@@ -15,18 +15,19 @@ excess of the distribution of p over the uniform one, which is at most .05. One 
 """
 
 import argparse
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.stats import binomtest
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, table
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import view
 from mnemoscope.reference import planted
@@ -48,6 +49,7 @@ SPREAD = 0.5  # of the items' own deviations: alignment .41 of the .65 that five
 LEVEL = 3  # behind block 2, which writes the codes
 PERMUTATIONS = 199
 P = dict[str, float]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -162,31 +164,31 @@ def calibrated(drawn: list[P]) -> Iterator[tuple[str, str, str, str, str]]:
         yield name, str(len(p)), share(p <= 0.05), f"{excess(p):.3f}", "yes" if good else "NO"
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Markdown."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, tuple("---" for _ in head), *rows))
+def mapped(one: Callable[[int], Found], count: int, processes: int) -> list[Found]:
+    """One result per seed, in order."""
+    if processes == 1:
+        return [one(seed) for seed in range(count)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(one, range(count), chunksize=10))
 
 
-def parts(only: list[str], *, models: int, seeds: int, sets: int) -> Mapping[str, str]:
+def parts(only: list[str], *, models: int, seeds: int, sets: int, processes: int) -> Mapping[str, str]:
     """Texts by part."""
     head = ("question", "data sets", "p <= .05", "sup(F(p) - p)", "as asked")
     said: dict[str, str] = {}
     for name in only:
-        start = time.process_time()
         if name == "geometry":
-            found = [geometry(seed) for seed in range(seeds)]
+            found = mapped(geometry, seeds, processes)
             mean = np.mean([one.estimate for one in found])
             held = np.array([one.low <= mean <= one.high for one in found if not one.reason])
-            off = max(abs(recovered(seed)) for seed in range(models))
+            off = max(abs(one) for one in mapped(recovered, models, processes))
             said[name] = (
                 f"largest difference of {models} models from the planted codes {off:.1e}; mean alignment {mean:.3f}, in the "
                 f"interval {share(held)} of {len(held)} ({seeds - len(held)} have none)"
             )
         else:
             made = {"twin": twin, "noise": noise}[name]
-            said[name] = table(head, list(calibrated([made(seed) for seed in range(sets)])))
-        each = (time.process_time() - start) / (seeds if name == "geometry" else sets)
-        said[name] += f"\n\n{each * 1000:.0f} ms of processor time per seed"
+            said[name] = table(head, list(calibrated(mapped(made, sets, processes))))
     return said
 
 
@@ -199,13 +201,16 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=["geometry", "twin", "noise"], choices=["geometry", "twin", "noise"]
     )
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     text = f"\n## icl_planted, {asked.seeds} seeds, {asked.sets} sets\n\n{machine()}\n"
     text += "".join(
         f"\n### {name}\n\n{body}\n"
-        for name, body in parts(asked.only, models=asked.models, seeds=asked.seeds, sets=asked.sets).items()
+        for name, body in parts(
+            asked.only, models=asked.models, seeds=asked.seeds, sets=asked.sets, processes=asked.processes
+        ).items()
     )
     print(text)
     if asked.write:

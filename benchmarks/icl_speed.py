@@ -1,16 +1,19 @@
 """What looking inside costs: pooled vectors of every layer and the last token's attention in every head, against a plain forward.
 
-GPT-2-small shape (12 layers x 12 heads x 768, random weights), passages with and without an example. Both sides read the same
-batches, unembedding left out on both; turns alternate, the ratio of medians counts. Run: python -m benchmarks.icl_speed [--quick]
+GPT-2-small shape (12 layers x 12 heads x 768, random weights). Both sides read the same batches, unembedding left out on both;
+turns alternate, the median of the ratios of processor time counts. Two kinds of prompts: passages alone, and behind a solved
+example. Run: python -m benchmarks.icl_speed [--quick] [--turns 5] [--write]
 """
 
 import argparse
 import statistics
 import time
+from pathlib import Path
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from benchmarks.machine import machine, table
 from mnemoscope.engine.record import record
 from mnemoscope.model.batch import Batch, batch_of_ids, tokenize
 from mnemoscope.model.lm import LM, view
@@ -35,10 +38,10 @@ def subject(quick: bool) -> LM:
     return view(model, tokenizer_of(tuple(words), n_ctx=1024), name="gpt2-shape")
 
 
-def batches(lm: LM, size: int, count: int) -> list[Batch]:
-    """Passages behind an example, by length."""
+def batches(lm: LM, size: int, count: int, condition: str) -> list[Batch]:
+    """Passages under a condition, by length."""
     every = tasks.asked(Config(), "passages", lambda text: len(text.split()))
-    prompts = sorted((p for p in every if p.labels["condition"] == "example"), key=lambda p: len(p.text.split()))
+    prompts = sorted((p for p in every if p.labels["condition"] == condition), key=lambda p: len(p.text.split()))
     return [tokenize(lm, prompts[i : i + size]) for i in range(0, size * count, size)]
 
 
@@ -55,32 +58,47 @@ def looking(lm: LM, every: list[Batch]) -> None:
         inside(lm, batch, Config().stored("passages"))
 
 
-def main() -> None:
-    """Print seconds of processor time per prompt and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small model, few prompts")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--turns", type=int, default=5)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    lm = subject(asked.quick)
-    every = batches(lm, 16, 1 if asked.quick else 2)
+def compared(lm: LM, every: list[Batch], turns: int) -> tuple[float, float, float]:
+    """Milliseconds of processor time per prompt of both ways, and the median of their ratios."""
     n = sum(len(batch) for batch in every)
     spent: dict[str, list[float]] = {"plain": [], "inside": []}
     for run in (plain, looking):
         run(lm, every)
-    for _ in range(asked.turns):
+    for _ in range(turns):
         for name, run in (("plain", plain), ("inside", looking)):
             start = time.process_time()
             run(lm, every)
-            spent[name].append((time.process_time() - start) / n)
-    middle = {name: statistics.median(values) for name, values in spent.items()}
-    tokens = sum(int(batch.mask.sum()) for batch in every) / n
-    print(
-        f"{lm.n_layers} layers x {lm.n_heads} heads x {lm.d_model}, {n} prompts of {tokens:.0f} tokens, {asked.threads} thread(s): "
-        f"plain {middle['plain'] * 1000:.1f} ms, inside {middle['inside'] * 1000:.1f} ms per prompt, "
-        f"ratio {middle['inside'] / middle['plain']:.3f} (promised {PROMISED})"
-    )
+            spent[name].append((time.process_time() - start) / n * 1000)
+    ratio = statistics.median(b / a for a, b in zip(spent["plain"], spent["inside"], strict=True))
+    return statistics.median(spent["plain"]), statistics.median(spent["inside"]), ratio
+
+
+def main() -> None:
+    """Print one row for each kind of prompt; with --write add them to RESULTS.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small model, few prompts")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    lm = subject(asked.quick)
+    rows: list[tuple[str, ...]] = []
+    for condition in ("none", "example"):
+        every = batches(lm, 16, 1 if asked.quick else 2, condition)
+        n = sum(len(batch) for batch in every)
+        tokens = sum(int(batch.mask.sum()) for batch in every) / n
+        without, with_, ratio = compared(lm, every, asked.turns)
+        rows.append(
+            (condition, str(n), f"{tokens:.0f}", f"{without:.1f}", f"{with_:.1f}", f"{ratio:.3f}", str(PROMISED))
+        )
+    head = ("condition", "prompts", "tokens", "plain, ms cpu", "inside, ms cpu", "ratio", "promised")
+    size = f"{lm.n_layers} layers x {lm.n_heads} heads x {lm.d_model}, {asked.threads} thread(s), {asked.turns} turns"
+    text = f"\n## icl_speed, {size}\n\n{machine()}\n\n{table(head, rows)}\n"
+    print(text)
+    if asked.write:
+        with Path(__file__).with_name("RESULTS.md").open("a") as file:
+            file.write(text)
 
 
 if __name__ == "__main__":

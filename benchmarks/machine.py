@@ -1,4 +1,4 @@
-"""The machine that a number was measured on, in one line."""
+"""What benchmarks share: the machine that a number was measured on, and rows of a table."""
 
 import platform
 import subprocess
@@ -18,3 +18,8 @@ def machine() -> str:
     commit = asked.stdout.strip()
     versions = f"torch {version('torch')}, transformers {version('transformers')}, TransformerLens 4.3.0"
     return f"{model}, {cores} cores, load {load} at the start; {versions}; commit {commit or '?'}"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, tuple("---" for _ in head), *rows))

@@ -38,7 +38,7 @@ def studied(kind, out, **sizes):
 
 @pytest.fixture(scope="module")
 def geometry(tmp_path_factory):
-    return studied("geometry", tmp_path_factory.mktemp("icl"))
+    return studied("geometry", tmp_path_factory.mktemp("icl"), spread=0.3)  # at .1 all is perfect, and has no interval
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,7 @@ def aligned(run, layer, hypothesis, condition, pooling="last", kind="spearman"):
         & (pl.col("pooling") == pooling)
         & (pl.col("tokens") == "all")
         & (pl.col("kind") == kind)
+        & (pl.col("distance") == "cosine")
     )
     assert rows.height == 1
     return rows.row(0, named=True)
@@ -355,6 +356,85 @@ def test_too_few_items_for_the_folds_and_labels_of_one_class():
         question(vectors("abc", "xyx"), target, Config())
     with pytest.raises(InputError, match="at least two classes"):
         question(vectors("abcdef", "xxxxxx"), target, Config())
+
+
+def answers_of(task, unit_labels, values):
+    """A task whose answers are given: condition -> one value per unit, in the measure's column."""
+    import json
+
+    from mnemoscope.results.schema.icl import ANSWERS
+    from mnemoscope.studies.icl.design import DESIGNS
+    from mnemoscope.studies.icl.frames import Task
+
+    items = [one["item"] for one in unit_labels]
+    asked = pl.DataFrame({"item": items, "draw": [0] * len(items), "labels": [json.dumps(one) for one in unit_labels]})
+    blank = {"said": "", "right": math.nan, "content": math.nan, "error": math.nan, "unread": math.nan}
+    rows = [
+        {"copy": "trained", "task": task, "condition": c, "item": item, "draw": 0, **blank}
+        | {"logprob": math.nan, "margin": math.nan, column: float(value)}
+        for (c, column), own in values.items()
+        for item, value in zip(items, own, strict=True)
+    ]
+    return Task(
+        name=task,
+        design=DESIGNS[task],
+        keys=asked.select("item", "draw"),
+        asked=dict.fromkeys(DESIGNS[task].conditions, asked),
+        answers=pl.DataFrame(rows, schema=ANSWERS.schema),
+    )
+
+
+def test_an_example_under_a_persona_is_a_difference_of_differences():
+    from mnemoscope.studies.icl.behaviour_summary import INTERACTION, behaviour
+
+    said = {"neutral": [0, 1, 1, 1], "neutral+example": [1, 1, 1, 1], "deceitful": [0, 0, 0, 1]}
+    said |= {"deceitful+example": [1, 1, 0, 1]}
+    task = answers_of(
+        "persona", [{"item": i, "distractors": 2} for i in "abcd"], {(c, "content"): v for c, v in said.items()}
+    )
+    rows = behaviour((task,)).filter(pl.col("versus") == f"deceitful{INTERACTION}")
+    assert rows["condition"].to_list() == ["deceitful+example"]
+    assert rows["estimate"][0] == pytest.approx(
+        (2 - 1) / 4
+    )  # two more right answers, one of them without a persona too
+    assert rows["n_units"][0] == 4
+
+
+def test_no_error_at_all_is_not_certainty():
+    """0 of 16 lines are off: at most 1 - .025^(1/16) of them would be, each by the largest error there can be."""
+    from mnemoscope.studies.icl.behaviour_summary import estimated
+
+    lines = [{"item": f"l{i}#0", "line": f"l{i}", "span": 53.0} for i in range(16)]
+    task = answers_of("lines", lines, {("k8", "error"): [0.0] * 16})
+    found = estimated(task, "error", task.measured("trained", "k8", "error"))
+    assert (found.estimate, found.low) == (0, 0)
+    assert found.high == pytest.approx(53 * (1 - 0.025 ** (1 / 16)))
+
+
+def test_findings_are_sentences_with_numbers():
+    from mnemoscope.studies.icl.behaviour_summary import behaviour
+    from mnemoscope.studies.icl.sentences import answered
+
+    lines = [{"item": f"l{i}#0", "line": f"l{i}", "span": 53.0, "mean_y": 5.0, "y": 5.0 + i} for i in range(4)]
+    task = answers_of("lines", lines, {("k2", "error"): [1, 2, 3, 2], ("k8", "error"): [0, 1, 0, 1]})
+    (text,) = answered(task, behaviour((task,)))
+    assert text.startswith(
+        "Lines: mean distance of the answer from the true y (answering the mean of the shown y: 1.50): 2.00 ["
+    )
+    assert "with 2 points; 0.50 [" in text
+    assert text.endswith("with 8 points; 4 prompts each.")
+
+
+def test_fewer_items_than_folds_are_refused_before_anything_is_run(tmp_path):
+    from mnemoscope.errors import DataError
+    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl.config import Config
+
+    labels = {"a": "red", "b": "red", "c": "blue", "d": "blue"}
+    few = written(tmp_path, [prompt(i, c, colour=one) for i, one in labels.items() for c in ("none", "example")])
+    with pytest.raises(DataError, match="fewer items than probes have folds"):
+        tasks.users(Config(data=few, thorough=True), len)
+    assert tasks.users(Config(data=few), len)
 
 
 def test_the_crossed_design_has_room_for_distractors():

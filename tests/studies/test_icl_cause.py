@@ -107,6 +107,7 @@ def ablation_tables(rng, *, chosen, random, n_sets):
         (-1.0, 0.0, 40, "supported"),
         (-1.0, -1.0, 40, "contradicted"),  # needed, but no more than any other heads
         (-1.0, 0.0, 7, "not testable"),  # too few sets for any p below .05: said so
+        (-1.0, -1.0, 7, "not testable"),  # whichever way the interval lies
     ],
 )
 def test_ablations_are_judged_against_random_sets(chosen, random, n_sets, word):
@@ -116,6 +117,8 @@ def test_ablations_are_judged_against_random_sets(chosen, random, n_sets, word):
     found = ablation(tables)
     (claim,) = ablation_claims({**tables, **found}, {"t": ""})
     assert claim.judged.verdict == word
+    if n_sets == 7:
+        assert claim.judged.reason.endswith("the smallest possible 0.125")
     row = found["icl_ablation"].filter((pl.col("against") == "random heads") & (pl.col("measure") == "margin"))
     assert row["estimate"][0] == pytest.approx(chosen - random, abs=0.1)
     assert row["smallest_p"][0] == pytest.approx(1 / (n_sets + 1))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.engine.record import unembedding_at
+from mnemoscope.engine.tolerance import tolerance
 from mnemoscope.model.answers import answers
 from mnemoscope.model.batch import Batch, forward_inputs, tokenize
 from mnemoscope.model.encode import encode
@@ -194,7 +195,7 @@ def _tried(lm: LM) -> Reuse:
     ids = torch.randint(0, lm.d_vocab, (2, 10), generator=generator).to(lm.device)
     whole = lm.model(input_ids=ids, use_cache=False).logits.float()
     floor = float((lm.model(input_ids=ids[:1], use_cache=False).logits.float() - whole[:1]).abs().max())
-    allowed = max(3 * floor, 32 * torch.finfo(lm.dtype).eps * float(whole.abs().max()))
+    allowed = tolerance(floor, lm.dtype, float(whole.abs().max()))
     mask = torch.ones_like(ids[:, :6], dtype=torch.bool)
     state = _Read(ids=ids[:, :6], mask=mask, padded=False, cache=None, logits=whole[:, 5])
     try:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from mnemoscope.studies.icl.ablation_summary import FEW_SETS
+from mnemoscope.studies.icl.config import BRIEF
 from mnemoscope.studies.icl.link_summary import ADJUSTED, OVER
 from mnemoscope.studies.icl.recovery_summary import UPPER
 from mnemoscope.studies.icl.sentences import Tables, number, row
@@ -23,10 +24,10 @@ def findings(task: str, tables: Tables, verdicts: Mapping[str, str], obstacle: s
         made = any(name.endswith(f"({task})") for name in verdicts)
         return [f"Cause ({task}): not testable, {obstacle}."] if made else []
     return [
-        *_linked(task, tables["icl_links"]),
         *_moved(task, tables["icl_recovery"]),
         *_without(task, tables["icl_ablation"]),
-        *_sharpened(task, tables["icl_doses"], tables["icl_dose_slopes"]),
+        *_sharpened(task, tables["icl_dose_slopes"]),
+        *(_linked(task, tables["icl_links"]) if task not in BRIEF else []),
     ]
 
 
@@ -51,21 +52,26 @@ def _linked(task: str, table: pl.DataFrame) -> list[str]:
 
 
 def _moved(task: str, table: pl.DataFrame) -> list[str]:
-    texts: list[str] = []
-    for place, words in (("last token", "the last token's state"), ("item tokens", "the states of the item's tokens")):
-        where = {"copy": "trained", "task": task, "measure": "logprob", "place": place, "layer": UPPER}
-        rows = {source: row(table, **where, source=source) for source in SOURCES}
+    where = {"copy": "trained", "task": task, "measure": "logprob", "layer": UPPER}
+    parts: list[str] = []
+    for place, words, sources in (
+        ("last token", "the last token's state", tuple(SOURCES)),
+        ("item tokens", "all states of the item's tokens", ("same item",)),
+    ):
+        rows = {source: row(table, **where, place=place, source=source) for source in sources}
         shares = [
             f"{_share(found)} {SOURCES[source]}"
             for source, found in rows.items()
             if found is not None and found["recovery"] == found["recovery"]
         ]
         if shares:
-            texts.append(
-                f"Put into the run without examples ({task}), {words} brings this share of the gain in log probability, mean "
-                f"over the upper half of the layers without the last: {'; '.join(shares)}."
-            )
-    return texts
+            parts.append(f"{words}: {', '.join(shares)}")
+    if not parts:
+        return []
+    return [
+        f"Put into the run without examples ({task}), states from other runs bring this share of the gain in log probability "
+        f"(mean over the upper half of the layers without the last): {'; '.join(parts)}."
+    ]
 
 
 def _share(found: Mapping[str, float]) -> str:
@@ -91,7 +97,7 @@ def _without(task: str, table: pl.DataFrame) -> list[str]:
     ]
 
 
-def _sharpened(task: str, doses: pl.DataFrame, slopes: pl.DataFrame) -> list[str]:
+def _sharpened(task: str, slopes: pl.DataFrame) -> list[str]:
     where = {"copy": "trained", "task": task, "measure": "margin", "heads": "all", "sentence": "difference"}
     parts: list[str] = []
     for run, words in (("before", "without examples"), ("after", "behind them")):

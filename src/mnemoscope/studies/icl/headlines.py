@@ -18,11 +18,14 @@ def headlines(
     tables: Mapping[str, pl.DataFrame],
     more: Sequence[str],
 ) -> pl.DataFrame:
-    """Findings first: how each task was answered, what changes inside, the causal part's (`more`); then claims, one by one."""
+    """Findings first: how tasks were answered, what changes inside, what causes it (`more`), the side tasks; then every claim."""
     verdicts = {claim.name: claim.judged().verdict for claim in claims}
-    texts = [text for task in tasks for text in answered(task, tables["icl_behaviour"])]
-    texts += [text for task in tasks if task.name not in BRIEF for text in inside(task, tables, verdicts)]
-    texts += [*more, *(_said(claim) for claim in claims)]
+    main, side = ([task for task in tasks if (task.name in BRIEF) == brief] for brief in (False, True))
+    texts = [text for task in main for text in answered(task, tables["icl_behaviour"])]
+    texts += [text for task in main for text in inside(task, tables, verdicts)]
+    texts += more
+    texts += [text for task in side for text in answered(task, tables["icl_behaviour"])]
+    texts += [_said(claim) for claim in claims]
     return pl.DataFrame({"order": range(len(texts)), "text": texts}, schema=HEADLINES.schema)
 
 

@@ -92,8 +92,8 @@ def _interaction(task: Task, table: pl.DataFrame) -> list[str]:
     if found is None:
         return []
     return [
-        f"Persona: an example changes the share of true answers by {number(found, share=True, sign=True)} more under a deceitful "
-        "persona than without one (interaction, in points of a hundred)."
+        "Persona: what an example adds to the share of true answers under a deceitful persona, minus what it adds without one: "
+        f"{number(found, share=True, sign=True)} (interaction, in points)."
     ]
 
 
@@ -115,7 +115,7 @@ def inside(task: Task, tables: Tables, verdicts: Mapping[str, str]) -> list[str]
         found = row(tables.get(name), **place, **where, versus=design.before)
         beyond = row(tables.get(name), **place, **where, versus=f"{design.before}{BEYOND}")
         if found is not None:
-            more = "" if beyond is None else f" (beyond the re-initialised copy {number(beyond, sign=True)})"
+            more = "" if beyond is None else f" ({number(beyond, sign=True)})"
             parts.append(f"{what} {number(found, sign=True)}{more}")
     if not parts:
         return []
@@ -129,6 +129,7 @@ def inside(task: Task, tables: Tables, verdicts: Mapping[str, str]) -> list[str]
         else "None exceeds all controls"
     )
     return [
-        f"Inside, {condition(task, design.after)} against {condition(task, design.before)} ({task.name}): "
+        f"Inside, {condition(task, design.after)} against {condition(task, design.before)} ({task.name}; in brackets: beyond "
+        "the same change in a re-initialised copy): "
         f"{'; '.join(parts)}. {end}."
     ]

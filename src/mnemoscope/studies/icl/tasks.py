@@ -168,10 +168,10 @@ def users(config: Config, length: Length) -> dict[str, tuple[Prompt, ...]]:
             found=found.format,
             allowed="input/output pairs (function-vectors JSON), or JSON lines of prompts labelled with item and condition",
         )
-    return _own_prompts(found.prompts, Path(config.data).stem)
+    return _own_prompts(found.prompts, Path(config.data).stem, config)
 
 
-def _own_prompts(prompts: Sequence[Prompt], stem: str) -> dict[str, tuple[Prompt, ...]]:
+def _own_prompts(prompts: Sequence[Prompt], stem: str, config: Config) -> dict[str, tuple[Prompt, ...]]:
     bare = [
         str(p.labels.get("id", i))
         for i, p in enumerate(prompts)
@@ -190,7 +190,15 @@ def _own_prompts(prompts: Sequence[Prompt], stem: str) -> dict[str, tuple[Prompt
             replace(prompt, labels={**labels, "item": str(labels["item"])})
         )
     for name, own in tasks.items():
-        design.design_of(name if name not in design.DESIGNS else f"{name} ", [p.labels for p in own])
+        made = design.design_of(name if name not in design.DESIGNS else f"{name} ", [p.labels for p in own])
+        items = len({p.labels["item"] for p in own})
+        if made.targets and items < config.folds:
+            raise DataError(
+                f"task {name!r} has fewer items than probes have folds",
+                found=f"{items} items; {len(made.targets)} labels to read: {', '.join(t.name for t in made.targets)}",
+                allowed=f"at least {config.folds}: each fold leaves out whole items",
+                hint="add items, or take these labels out of the file",
+            )
     return {name if name not in design.DESIGNS else f"{name} (own)": tuple(own) for name, own in tasks.items()}
 
 

@@ -14,7 +14,12 @@ def run(request, tmp_path_factory):
     made = planted("induction", family=request.param, noise=0.0)
     lm = view(made.model, made.tokenizer, name=f"planted-{request.param}")
     out = tmp_path_factory.mktemp("run") / "heads"
-    brief = {"redraws": 1, "group_tasks": ("binary_fruit_month",), "group_sets": 1, "group_texts": 1}  # not looked at here
+    brief = {
+        "redraws": 1,
+        "group_tasks": ("binary_fruit_month",),
+        "group_sets": 1,
+        "group_texts": 1,
+    }  # not looked at here
     result = run("heads", lm, out=out, quiet=True, limit=6, distinct=10, copies=3, text_tokens=16, threads=1, **brief)
     return made, result
 

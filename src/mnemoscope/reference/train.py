@@ -5,8 +5,7 @@ mixture (`world.BUCKETS`) from a generator seeded by (seed, step), so a run that
 state lies. With `--steps 0` the number of steps is fixed after a timing of 100 steps; it is stored beside the configuration,
 and a folder that holds another configuration is refused.
 Hidden matrices are trained with Muon, embeddings and gains with AdamW; the learning rate rises for `warmup` steps, stays, and
-falls to zero over the last `cooldown` share of the run. With `again` it does so twice: once until that step, once more from it
-to the last, on the same mixture.
+falls to zero over the last `cooldown` share of the run.
 """
 
 import argparse
@@ -51,7 +50,6 @@ class TrainConfig:
     muon_rate: float = 4e-3
     warmup: int = 100
     cooldown: float = 0.35
-    again: int = 0  # step at which the schedule begins once more; 0: it does not
     decay: float = 0.1
     rows: float = 0.75  # share of the rows of each bucket in one step
     minutes: float = 70.0  # what the schedule aims at
@@ -91,9 +89,7 @@ def saved_steps(last: int) -> tuple[int, ...]:
 
 
 def scale(step: int, steps: int, config: TrainConfig) -> float:
-    """Learning-rate factor of a step: linear rise, plateau, linear fall to zero at `steps`, and at `again` before it."""
-    if 0 < config.again < steps:
-        step, steps = (step, config.again) if step < config.again else (step - config.again, steps - config.again)
+    """Learning-rate factor of a step: linear rise, plateau, linear fall to zero at `steps`."""
     fall = max(1.0, config.cooldown * steps)
     return min(1.0, (step + 1) / config.warmup, max(0.0, (steps - step) / fall))
 
@@ -169,8 +165,7 @@ def planned(folder: Path, config: TrainConfig, tokenizer: PreTrainedTokenizerFas
         )
     if steps and steps != held["steps"]:
         reached = _reached(folder)
-        last = min(n for n in (steps, held["steps"] or steps))
-        first = last - (last - config.again) * config.cooldown
+        first = min(n for n in (steps, held["steps"] or steps)) * (1 - config.cooldown)
         if reached > first:
             raise RunFolderError(
                 f"{folder} cannot be given another number of steps",

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -29,19 +29,24 @@ from mnemoscope.engine.edit import Context
 from mnemoscope.engine.execute import Answered, Task, vocabulary_rows
 from mnemoscope.engine.frozen import frozen
 from mnemoscope.engine.metric import Question, Tokens, question, scores
-from mnemoscope.engine.plan import Cell, Patch, Position, places
+from mnemoscope.engine.plan import Cell, Patch, Position
+from mnemoscope.engine.senders import (
+    Receivers,
+    Sender,
+    one_column,
+    refuse_absent,
+    refuse_foreign,
+    sender_patch,
+    sender_values,
+    shares,
+)
 from mnemoscope.engine.sending import Sending, check_logits, check_receivers, verdict
-from mnemoscope.engine.sources import site_heads
-from mnemoscope.engine.store import BaseRun, record_base, record_sites
-from mnemoscope.engine.sweep import Prompts, Sweep, as_batch, site_reason, sweep_cells
-from mnemoscope.errors import InputError, OptionError, PromptError, UnsupportedError, choose, listed
-from mnemoscope.model.batch import Batch
+from mnemoscope.engine.store import BaseRun, record_base
+from mnemoscope.engine.sweep import Prompts, Sweep, as_batch, sweep_cells
+from mnemoscope.errors import InputError, UnsupportedError, choose
 from mnemoscope.model.head import final_norm, unembedding
 from mnemoscope.model.lm import LM
 from mnemoscope.model.seams import AttentionCall
-
-Sender = tuple[int, int | None]  # (layer, head), or (layer, None) for the layer's MLP
-Receivers = Sequence[tuple[int, int]]  # (layer, head); kv heads for k and v
 
 
 def path_patch(
@@ -86,16 +91,16 @@ def path_patch(
     reason = refusal(lm)
     if reason:
         raise UnsupportedError(f"path patching of {lm.name} needs descents", found=reason)
-    _refuse_absent(lm, senders, mlps)
-    spot = _one_column(where, positions, align, "base")
+    refuse_absent(lm, senders, mlps)
+    spot = one_column(where, positions, align, "base")
     asked = question(lm, where, metric=metric, tokens=tokens, foils=foils, readout=readout, align=align)
-    weights = _weights(replacement, len(where), len(origin))
-    values = _sender_values(lm, origin, senders, _one_column(origin, positions, align, "source"), weights, budget)
-    cells = [(_sender_patch(sender, value, positions),) for sender, value in zip(senders, values, strict=True)]
+    weights = shares(replacement, len(where), len(origin))
+    values = sender_values(lm, origin, senders, one_column(origin, positions, align, "source"), weights, budget)
+    cells = [(sender_patch(sender, value, positions),) for sender, value in zip(senders, values, strict=True)]
     sending = Sending(lm=lm, base=where, spot=spot, cells=cells, frozen=mlps == "frozen", budget=budget_bytes(budget))
     if receivers is None:
         return _shaped(_to_logits(sending, asked, frozen_norm=norm == "frozen"), senders, asked, metric)
-    _refuse_foreign(lm, receivers, into)
+    refuse_foreign(lm, receivers, into)
     carried = _into_receivers(sending, receivers, into)
     plan, kept = _receiving_cells(senders, receivers, into, positions, carried)
     found = sweep_cells(
@@ -105,86 +110,6 @@ def path_patch(
     effects[kept] = found.effects
     coordinates = {**found.coordinates, "sender": tuple(range(len(senders)))}
     return replace(found, effects=effects, axes=("sender", *found.axes[1:]), coordinates=coordinates)
-
-
-def _refuse_absent(lm: LM, senders: Sequence[Sender], mlps: str) -> None:
-    heads = site_heads(lm)
-    bad = [
-        f"({layer}, {head})"
-        for layer, head in senders
-        if not 0 <= layer < lm.n_layers or (head is not None and not 0 <= head < heads.get(("z", layer), 0))
-    ]
-    if bad or not senders:
-        raise OptionError("senders that do not exist", found=listed(bad) or "none", allowed="(layer, head | None)")
-    needed = {layer for layer, head in senders if head is None} | set(range(lm.n_layers) if mlps == "frozen" else ())
-    for layer in sorted(needed):
-        reason = site_reason(lm, "mlp_out", layer)
-        if reason:
-            raise UnsupportedError(f"mlp_out of layer {layer} of {lm.name} cannot be patched", found=reason)
-
-
-def _refuse_foreign(lm: LM, receivers: Receivers, into: str) -> None:
-    heads = site_heads(lm)
-    bad = [f"({layer}, {head})" for layer, head in receivers if not 0 <= head < heads.get((into, layer), 0)]
-    if bad or not receivers:
-        raise OptionError(f"receivers that do not exist for {into}", found=listed(bad) or "none")
-
-
-def _one_column(batch: Batch, positions: Position, align: str | None, whose: str) -> Int[np.ndarray, " prompt"]:
-    into = places(batch, None, positions, align=align).into
-    if into.shape[1] != 1 or (into < 0).any():
-        raise PromptError(
-            f"path patching at {positions!r} needs one token per prompt",
-            found=f"up to {into.shape[1]} tokens in the {whose} prompts",
-            allowed="'last', one position, or a role of one token",
-            hint="align='last'",
-        )
-    return into[:, 0]
-
-
-def _weights(
-    replacement: str | Float[np.ndarray, "prompt source_prompt"], n: int, n_source: int
-) -> Float[np.ndarray, "prompt source_prompt"]:
-    if isinstance(replacement, np.ndarray):
-        if replacement.shape != (n, n_source) or not np.allclose(replacement.sum(axis=1), 1):
-            raise InputError(
-                "replacement weights", found=str(replacement.shape), allowed=f"({n}, {n_source}), rows sum to 1"
-            )
-        return replacement
-    choose("replacement", replacement, ("pairs", "mean"))
-    if replacement == "mean":
-        return np.full((n, n_source), 1 / n_source)
-    if n != n_source:
-        raise PromptError("every base prompt needs its source prompt", found=f"{n} and {n_source}", hint="'mean'")
-    return np.eye(n)
-
-
-def _sender_values(
-    lm: LM,
-    source: Batch,
-    senders: Sequence[Sender],
-    spot: Int[np.ndarray, " source_prompt"],
-    weights: Float[np.ndarray, "prompt source_prompt"],
-    budget: str | int,
-) -> list[Float[Tensor, "prompt d"]]:
-    """What each sender is replaced by, per base prompt."""
-    wants: dict[str, set[int]] = {"z": set(), "mlp_out": set()}
-    for layer, head in senders:
-        wants["mlp_out" if head is None else "z"].add(layer)
-    total: dict[tuple[str, int], Tensor] = {}
-    for group in prompt_groups(lm, source, suffix=1, budget=budget_bytes(budget)):
-        run = record_sites(lm, select(source, group), wants, spot[group][:, None])
-        for key, value in run.sites.items():
-            share = torch.from_numpy(weights[:, group]).to(value.device)
-            part = einsum(share, value[:, 0].double(), "prompt source, source ... -> prompt ...")
-            total[key] = total[key] + part if key in total else part
-    chosen = [total["mlp_out", layer] if head is None else total["z", layer][:, head] for layer, head in senders]
-    return [value.to(lm.dtype) for value in chosen]
-
-
-def _sender_patch(sender: Sender, value: Tensor, position: Position) -> Patch:
-    layer, head = sender
-    return Patch(site="mlp_out" if head is None else "z", layer=layer, head=head, position=position, value=value)
 
 
 def _to_logits(sending: Sending, asked: Question, *, frozen_norm: bool) -> Answered:

@@ -14,8 +14,9 @@ import polars as pl
 from jaxtyping import Float
 
 from mnemoscope.data.leftout import LeftOut
-from mnemoscope.engine.paths import Receivers, Sender, path_patch
+from mnemoscope.engine.paths import path_patch
 from mnemoscope.engine.plan import Patch
+from mnemoscope.engine.senders import Receivers, Sender
 from mnemoscope.engine.site import site_reason
 from mnemoscope.engine.sweep import Sweep, sweep_cells
 from mnemoscope.errors import UnsupportedError

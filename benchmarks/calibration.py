@@ -18,7 +18,8 @@ from mnemoscope.stats.links import within_slope
 from mnemoscope.stats.maxt import label_max_t, redraw_max_t, sign_flip_max_t
 from mnemoscope.stats.permutation import sign_flip_test
 from mnemoscope.stats.pigeonhole import pigeonhole_mean
-from mnemoscope.stats.probe import classify, grouped_folds, shuffled_among_items
+from mnemoscope.stats.probe import classify, grouped_folds
+from mnemoscope.stats.probe_controls import shuffled_among_items
 from mnemoscope.stats.rates import Calibration, judged_coverage, judged_p
 from mnemoscope.stats.ratio import difference_of_ratios
 from mnemoscope.stats.rdm import differs, numeric, rdm

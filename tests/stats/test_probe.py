@@ -12,14 +12,12 @@ from sklearn.preprocessing import StandardScaler
 from mnemoscope.errors import InputError
 from mnemoscope.stats.probe import (
     classify,
-    control_labels,
     estimate_value,
     grouped_folds,
     probe_gain,
     probe_score,
-    redrawn_among_candidates,
-    shuffled_among_items,
 )
+from mnemoscope.stats.probe_controls import control_labels, redrawn_among_candidates, shuffled_among_items
 
 
 def crossed(rng: np.random.Generator, *, strength: float, items: int = 30, each: int = 4, d: int = 12):

@@ -264,7 +264,7 @@ def test_sharpening_moves_the_answer_by_the_head_that_copies(asked):
     from mnemoscope.results.job import Job
     from mnemoscope.results.schema.icl_cause import TABLES
     from mnemoscope.results.schema.table import validate
-    from mnemoscope.studies.icl.cause_heads import sharpening
+    from mnemoscope.studies.icl.cause_sharpening import sharpening
     from mnemoscope.studies.icl.config import Config
 
     lm, design, items, heads = asked

@@ -90,14 +90,14 @@ def sentences_in(lm: LM, design: Design, items: Sequence[Item]) -> bool:
 
 def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:
     """Do one of them. Prompts are always counted on the run's own model."""
-    from mnemoscope.studies.icl import cause_heads, cause_transplant  # they take the items from here
+    from mnemoscope.studies.icl import cause_heads, cause_sharpening, cause_transplant  # they take the items from here
 
     design, items = items_of(config, models(), job.args)
     lm = models("reinitialised") if job.args["copy"] == "reinitialised" else models()
     work = {
         "transplant": cause_transplant.transplants,
         "ablation": cause_heads.ablations,
-        "sharpening": cause_heads.sharpening,
+        "sharpening": cause_sharpening.sharpening,
     }
     return work[job.args["kind"]](job, config, lm, design, items[job.args.get("first", 0) : job.args.get("last")])
 

@@ -1,4 +1,4 @@
-"""Heads whose attention to the relevant sentence rises with examples: ablated, and their attention sharpened (B7.6, B5).
+"""Heads whose attention to the relevant sentence rises with examples, ablated (B7.6, B5).
 
 Heads are chosen on every other item by the rise of their log attention ratio at the last prompt token, and judged on the rest.
 The control is as many heads of the same layers. Interventions are made at the tokens that predict a token of the answer.
@@ -19,13 +19,12 @@ from mnemoscope.engine.plan import Cell, Patch
 from mnemoscope.engine.record import record, wanted
 from mnemoscope.measures.answer_margin import SAID, Forced, Judged, forced, judged
 from mnemoscope.measures.prompt_groups import groups
-from mnemoscope.measures.sharpening import GAINS, Group, sharpened
 from mnemoscope.model.answers import answers
 from mnemoscope.model.batch import Batch, tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
 from mnemoscope.results.proof import proven
-from mnemoscope.results.schema.icl_cause import ABLATIONS, HEAD_GAINS, RUNS, SHARPENING
+from mnemoscope.results.schema.icl_cause import ABLATIONS, HEAD_GAINS, RUNS
 from mnemoscope.stats.layer_matched import Head, layer_matched
 from mnemoscope.studies.icl.cause import Item, Rows, place_of
 from mnemoscope.studies.icl.config import Config
@@ -230,41 +229,3 @@ def _means(lm: LM, asked: Forced, layers: Sequence[int]) -> dict[Head, Float[Ten
         record(lm, select(asked.batch, rows), wanted(lm, ("z",), layers), columns, layer_done)
     size = int(asked.size.sum())
     return {(layer, head): (own / size)[head].to(lm.dtype) for layer, own in total.items() for head in range(len(own))}
-
-
-def sharpening(job: Job, config: Config, lm: LM, design: Design, items: Sequence[Item]) -> dict[str, pl.DataFrame]:
-    """icl_sharpening: every layer with all its heads, and the layers of chosen heads with those alone, in both runs."""
-    picked = chosen_heads(lm, design, items)
-    layers = sorted({layer for layer, _ in picked.rise})
-    every: list[Group] = [(at, tuple(h for layer, h in picked.rise if layer == at)) for at in layers]
-    some: list[Group] = [
-        (at, own) for at in layers if (own := tuple(sorted(h for layer, h in picked.heads if layer == at)))
-    ]
-    named = [(layer, "all") for layer, _ in every] + [(layer, "chosen") for layer, _ in some]
-    frames: list[pl.DataFrame] = []
-    proofs: list[pl.DataFrame] = []
-    for run, condition in zip(RUNS, (design.before, design.after), strict=True):
-        asked = asked_run(lm, [item.under[condition] for item in items])
-        on = {"relevant": asked.relevant, "distractor": asked.distractor}
-        found = sharpened(lm, asked.forced, on, [*every, *some], budget=config.budget)
-        rows: Rows = [
-            {
-                **place_of(job),
-                **item.key,
-                "run": run,
-                "layer": layer,
-                "heads": heads,
-                "sentence": sentence,
-                "g": gain,
-                "attention": float(found.attention[a, b, i]),
-                "logprob": float(found.logprob[a, b, c, i] - found.plain["logprob"][i]),
-                "margin": float(found.margin[a, b, c, i] - found.plain["margin"][i]),
-            }
-            for a, (layer, heads) in enumerate(named)
-            for b, sentence in enumerate(on)
-            for c, gain in enumerate(GAINS)
-            for i, item in enumerate(items)
-        ]
-        frames.append(pl.DataFrame(rows, schema=SHARPENING.schema))
-        proofs.append(proven(f"{job.id} ({run})", found.verification))
-    return {"icl_sharpening": pl.concat(frames), "verification": pl.concat(proofs)}

@@ -21,14 +21,12 @@ from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.probe import (
     Reading,
     classify,
-    control_labels,
     estimate_value,
     grouped_folds,
     probe_gain,
     probe_score,
-    redrawn_among_candidates,
-    shuffled_among_items,
 )
+from mnemoscope.stats.probe_controls import control_labels, redrawn_among_candidates, shuffled_among_items
 from mnemoscope.studies.icl.alignment_summary import BEYOND, upper
 from mnemoscope.studies.icl.behaviour_summary import cells
 from mnemoscope.studies.icl.config import READ, Config

@@ -107,7 +107,7 @@ def progress(console: Console, what: str, total: int, done: int) -> Generator[Pr
         TextColumn("jobs"),
         _Rate(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
-        TextColumn("[dim]{task.fields[now]}", table_column=Column(overflow="ellipsis")),  # what a narrow window shortens
+        TextColumn("[dim]{task.fields[now]}", table_column=Column(overflow="ellipsis")),  # shortened if need be
     )
     bar = Progress(*columns, console=console) if console.is_terminal else _Lines(*columns, console=console)
     with bar:

@@ -1,6 +1,7 @@
 """Sufficient statistics of the relation index: against sums written out event by event, and on a model whose truth is planted."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -25,7 +26,18 @@ def statistics(zoo):
     from mnemoscope.measures.relation_documents import relation_statistics
 
     lm, texts, _ = zoo
-    return relation_statistics(lm, texts, draws=3)
+    drawn = [replace(one, document=replace(one.document, labels={"letters": "drawn"})) for one in texts]
+    return relation_statistics(lm, drawn, draws=3)
+
+
+def test_tails_are_redrawn_only_where_no_word_is_a_tail_twice(zoo, statistics):
+    from mnemoscope.measures.relation_documents import relation_statistics
+
+    lm, texts, _ = zoo
+    found = relation_statistics(lm, texts[:1], draws=3).triples
+    assert set(found["redrawn"].list.len()) == {0}
+    assert found["together"].to_list() == [f"tail {tail}" for tail in found["tail"]]
+    assert statistics.triples["together"].to_list() == statistics.triples["document"].to_list()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ Sequences of distinct random tokens, repeated (Olsson et al. 2022; arXiv 2402.13
 predict a later copy. One value per sequence and head; the definitions are those of `attention_patterns` and `copying`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 
 EDGE = 0.04  # share of the vocabulary left out at both ends: byte-pair ranks follow frequency
+KINDS = ("prefix_matching", "previous_token")
 PER_PASS = 16  # sequences of one forward pass
 
 
@@ -68,7 +69,17 @@ def repeated_tokens(lm: LM, count: int, seed: int, *, distinct: int = 25, copies
 
 def induction_scores(lm: LM, repeated: Repeated) -> Mapping[str, HeadScores]:
     """prefix_matching (later copies only), previous_token, copying and copying_contextual of every head on every sequence."""
-    parts = [_batch(lm, repeated, repeated.ids[i : i + PER_PASS]) for i in range(0, len(repeated.ids), PER_PASS)]
+    return head_scores(lm, repeated.ids, KINDS, repeated)
+
+
+def head_scores(
+    lm: LM, ids: Int[Tensor, "sequence pos"], kinds: Sequence[str], repeated: Repeated | None = None
+) -> Mapping[str, HeadScores]:
+    """Kinds of `attention_patterns` on any sequences of equal length; where they are repeated random tokens also copying.
+
+    previous_token is asked of all positions, the others of those behind the first copy, or behind the first token.
+    """
+    parts = [_batch(lm, ids[i : i + PER_PASS], kinds, repeated) for i in range(0, len(ids), PER_PASS)]
     return {
         score: HeadScores(
             values=np.concatenate([part[score].values for part in parts]),
@@ -79,29 +90,36 @@ def induction_scores(lm: LM, repeated: Repeated) -> Mapping[str, HeadScores]:
     }
 
 
-def _batch(lm: LM, repeated: Repeated, ids: Int[Tensor, "batch pos"]) -> dict[str, HeadScores]:
+def _batch(
+    lm: LM, ids: Int[Tensor, "batch pos"], kinds: Sequence[str], repeated: Repeated | None
+) -> dict[str, HeadScores]:
     later = torch.ones_like(ids, dtype=torch.bool)
-    later[:, : repeated.front + repeated.distinct] = False
-    where = {"prefix_matching": later, "previous_token": torch.ones_like(later)}
+    later[:, : 1 if repeated is None else repeated.front + repeated.distinct] = False
+    where = {kind: torch.ones_like(later) if kind == "previous_token" else later for kind in kinds}
     goals = {kind: attention_patterns.targets(ids, kind) for kind in where}
-    seen: dict[int, tuple[dict[str, Tensor], Tensor]] = {}
+    looks: dict[str, dict[int, Tensor]] = {kind: {} for kind in where}
+    values: dict[int, Tensor] = {}
 
     def layer_done(layer: int, found: Mapping[str, Tensor]) -> None:
         pattern = rearrange(found["pattern"], "batch query head key -> batch head query key")
-        scores = {kind: attention_patterns.attention_to(pattern, goals[kind], where[kind]).cpu() for kind in where}
-        seen[layer] = (scores, found["v"])
+        for kind, of_layer in looks.items():
+            of_layer[layer] = attention_patterns.attention_to(pattern, goals[kind], where[kind]).cpu()
+        values[layer] = found["v"]
 
     columns = torch.arange(ids.shape[1], device=lm.device).expand(len(ids), -1)
     record(lm, tokenize(lm, ids), wanted(lm, ("pattern", "v"), None), columns, layer_done)
-    layers = [*range(lm.n_layers)]
-    found: dict[str, HeadScores] = {}
-    for kind in where:
-        found[kind] = HeadScores(
-            values=_stacked(lm, {layer: scores[kind] for layer, (scores, _) in seen.items()}, len(ids)),
+    found = {
+        kind: HeadScores(
+            values=_stacked(lm, looks[kind], len(ids)),
             chance=attention_patterns.chance(goals[kind], where[kind]).double().cpu().numpy(),
             n=(where[kind] & goals[kind].any(-1)).sum(-1).cpu().numpy(),
         )
-    copies = {layer: _copying(lm, repeated, layer, ids, seen[layer][1]) for layer in layers if layer in seen}
+        for kind in where
+    }
+    if repeated is None:
+        return found
+    # weights are found by running modules: not while recording
+    copies = {layer: _copying(lm, repeated, layer, ids, value) for layer, value in values.items()}
     for kind in ("copying", "copying_contextual"):
         found[kind] = HeadScores(
             values=_stacked(lm, {layer: one[kind] for layer, one in copies.items()}, len(ids)),
@@ -133,12 +151,12 @@ def _copying(
     if lacking["W_O"] or lacking["W_U"]:
         return found
     W_O, W_U = weights.W_O(lm, layer).float(), weights.W_U(lm)
+    W_V = None if lacking["W_V"] or lacking["W_E"] else weights.W_V(lm, layer).float()[kv]
     for b, tokens in enumerate(ids[:, here]):
         seen = rearrange(values[b, here].float(), "pos kv_head d -> kv_head pos d")[kv]
         logits, largest = copying.contextual_logits(seen, W_O, W_U[:, tokens].float())
         found["copying_contextual"][b] = copying.own_share(logits, largest).nanmean(-1).cpu()
-        if not (lacking["W_V"] or lacking["W_E"]):
-            W_V = weights.W_V(lm, layer).float()[kv]
-            logits, largest = copying.literal_logits(weights.W_E(lm)[tokens].float(), W_V, W_O, W_U[:, tokens].float())
+        if W_V is not None:
+            logits, largest = copying.literal_logits(weights.W_E(lm, tokens).float(), W_V, W_O, W_U[:, tokens].float())
             found["copying"][b] = copying.own_share(logits, largest).nanmean(-1).cpu()
     return found

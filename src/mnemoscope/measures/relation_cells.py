@@ -54,6 +54,7 @@ TRIPLES: Mapping[str, Any] = {
     "triple": pl.Int64,
     "relation": pl.String,
     "tail": pl.Int64,  # token id
+    "together": pl.String,  # triples that are permuted together: of a document, or of a tail
     **_CELL,
     **_MEANS,
     "redrawn": pl.List(pl.Float32),

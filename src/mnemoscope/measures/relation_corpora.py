@@ -97,7 +97,9 @@ def _letters(lm: LM, documents: int, redraws: int, seed: int) -> RelationCorpus:
         order = np.random.default_rng([seed, 7, redraw]).permutation(len(whole))
         made = corpus.built_in("letters", documents=documents, seed=seed, entities=[whole[int(i)] for i in order])
         for number, one in enumerate(made.documents):
-            drawn[number, redraw] = replace(one, id=f"{one.id}/{redraw}", unit=one.id)
+            drawn[number, redraw] = replace(
+                one, id=f"{one.id}/{redraw}", unit=one.id, labels={**one.labels, "letters": "drawn"}
+            )
     return RelationCorpus(name="letters", documents=tuple(drawn[key] for key in sorted(drawn)), left_out=left)
 
 
@@ -109,7 +111,7 @@ def of_file(lm: LM, path: str | Path, *, documents: int | None = None, redraws: 
     name = Path(path).stem
     if str(path).endswith(".tsv"):
         whole = whole_letters(lm)
-        read, usable = _abstracts(str(path), _changed(path), whole)
+        read, usable = _abstracts(str(path), changed(path), whole)
         last = usable[:documents][-1] + 1 if usable else 0
         made = agenda.lettered(read[:last], letters=whole, redraws=redraws)
         found, left = made.documents, made.left_out
@@ -139,10 +141,11 @@ def of_file(lm: LM, path: str | Path, *, documents: int | None = None, redraws: 
 
 def read_file(path: str | Path) -> formats.DataFile:
     """What `data.formats` reads, kept while the file does not change: jobs of one run read the same file many times."""
-    return _read(str(path), _changed(path))
+    return _read(str(path), changed(path))
 
 
-def _changed(path: str | Path) -> int:
+def changed(path: str | Path) -> int:
+    """When a file was last changed; 0 where there is none."""
     return Path(path).stat().st_mtime_ns if Path(path).exists() else 0
 
 

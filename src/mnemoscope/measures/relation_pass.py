@@ -56,7 +56,7 @@ def measure_texts(
     """Run the texts as one batch and measure every head.
 
     queries    sampled attending positions per text (None: all opportunities)
-    draws      tails drawn in place of the true one, for the permutation; from `seed` and the document's id
+    draws      tails drawn in place of the true one, for the permutation, where letters are drawn; from `seed` and the document's id
     """
     views = [
         _View.of(text, q, draws=draws, seed=seed) for text, q in zip(texts, queries or [None] * len(texts), strict=True)
@@ -98,7 +98,8 @@ class _View:
         place = text.lead + FAKE
         other = int(ctx.of[place]) if place < len(ctx.of) else -1
         own = seed + zlib.crc32(text.document.id.encode())
-        here = asked(found, priorities(len(text.pairs), ctx, draws, own), other)
+        redraws = draws if text.drawn else 0
+        here = asked(found, priorities(len(text.pairs), ctx, redraws, own), other)
         back = events(ctx, text.pairs.flip(1), queries=queries)
         backward = asked(back, priorities(len(text.pairs), ctx, 0, own))
         positions, row = found.queries()

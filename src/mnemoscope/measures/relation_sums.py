@@ -84,7 +84,11 @@ def chances_of(text: RelationText, queries: Int[Tensor, "triple query"] | None =
     event = events(context(text.ids, text.types), text.pairs, queries=queries)
     triple, n = event.triple.cpu().numpy(), len(text.pairs)
     count = {name: np.bincount(triple[mask], minlength=n) for name, mask in strata(event).items()}
-    return _places(text).drop("tail").with_columns(**{k: pl.Series(v, dtype=pl.Int64) for k, v in count.items()})
+    return (
+        _places(text)
+        .drop("tail", "together")
+        .with_columns(**{k: pl.Series(v, dtype=pl.Int64) for k, v in count.items()})
+    )
 
 
 def _places(text: RelationText) -> pl.DataFrame:
@@ -95,8 +99,9 @@ def _places(text: RelationText) -> pl.DataFrame:
         "triple": list(range(n)),
         "relation": list(text.relations),
         "tail": text.ids[text.pairs[:, 1]].tolist(),
+        "together": list(text.together),
     }
-    return pl.DataFrame(columns, schema={**_PLACE, "tail": pl.Int64})
+    return pl.DataFrame(columns, schema={**_PLACE, "tail": pl.Int64, "together": pl.String})
 
 
 def _masks(one: Measured, star: float, held: Held | None) -> dict[str, Bool[np.ndarray, "layer head event"]]:

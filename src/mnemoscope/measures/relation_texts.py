@@ -16,7 +16,7 @@ from torch import Tensor
 from mnemoscope.data.document import Document
 from mnemoscope.data.leftout import LeftOut
 from mnemoscope.measures.relation_events import NO_TYPE
-from mnemoscope.model.align import TokenRange, token_range
+from mnemoscope.model.align import TokenRange, token_ranges
 from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 
@@ -43,6 +43,17 @@ class RelationText:
     left_out: tuple[LeftOut, ...]
     lead: int = 0
 
+    @property
+    def drawn(self) -> bool:
+        """Whether its entities are letters drawn anew for every document: then no tail is the same word elsewhere."""
+        return self.document.labels.get("letters") == "drawn"
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """Of every triple, with what it is permuted: its document where letters are drawn, else all triples that have its tail."""
+        tails = self.ids[self.pairs[:, 1]].tolist()
+        return tuple(self.document.unit if self.drawn else f"tail {tail}" for tail in tails)
+
 
 def relation_text(lm: LM, document: Document, frequency: Mapping[int, int] | None = None) -> RelationText:
     """Tokens, anchors and types of one document.
@@ -54,7 +65,7 @@ def relation_text(lm: LM, document: Document, frequency: Mapping[int, int] | Non
     """
     encoding = encode(lm.tokenizer, document.text, lm.bos)
     limit = min(len(encoding.ids), lm.n_ctx or len(encoding.ids))
-    ranges = [token_range(document.text, encoding.offsets or (), mention.span) for mention in document.mentions]
+    ranges = token_ranges(document.text, encoding.offsets or (), [mention.span for mention in document.mentions])
     ids = encoding.ids[:limit]
     found: list[tuple[int, int]] = []
     relations: list[str] = []

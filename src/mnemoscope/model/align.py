@@ -65,10 +65,19 @@ def _ranges(
 
 def token_range(text: str, offsets: Sequence[Span], span: Span) -> TokenRange | str:
     """The tokens that a character span is made of, or the reason why it is not made of whole tokens."""
+    return token_ranges(text, offsets, (span,))[0]
+
+
+def token_ranges(text: str, offsets: Sequence[Span], spans: Sequence[Span]) -> tuple[TokenRange | str, ...]:
+    """`token_range` of several spans of one text."""
+    bare = [_trimmed(text, offset) for offset in offsets]
+    return tuple(_token_range(text, offsets, bare, span) for span in spans)
+
+
+def _token_range(text: str, offsets: Sequence[Span], bare: Sequence[Span], span: Span) -> TokenRange | str:
     core = _trimmed(text, span)
     blank = core[0] == core[1]  # the span is white space: then white space is what is compared
-    wanted = span if blank else core
-    ranges = [offset if blank else _trimmed(text, offset) for offset in offsets]
+    wanted, ranges = (span, offsets) if blank else (core, bare)
     inside = [i for i, (a, b) in enumerate(ranges) if a < wanted[1] and b > wanted[0] and a < b]
     if not inside:
         return "no token stands for it"

@@ -7,7 +7,7 @@ them. `copy` tells the model from its control: the same architecture with freshl
 
 import polars as pl
 
-from mnemoscope.results.schema import relations
+from mnemoscope.results.schema import relation_cause, relations
 from mnemoscope.results.schema.table import Column, Table
 
 COPIES = ("trained", "reinitialised")
@@ -69,4 +69,9 @@ HEADS = Table(
     key=("copy", "corpus", "relation", "score", "layer", "head"),
 )
 
-TABLES: dict[str, Table] = {"head_sequences": HEAD_SEQUENCES, "heads": HEADS, **relations.TABLES}
+TABLES: dict[str, Table] = {
+    "head_sequences": HEAD_SEQUENCES,
+    "heads": HEADS,
+    **relations.TABLES,
+    **relation_cause.TABLES,
+}

@@ -23,7 +23,7 @@ from mnemoscope.model.batch import batch_of_ids
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
 from mnemoscope.results.proof import proven
-from mnemoscope.results.schema.relations import RELATION_CAUSES
+from mnemoscope.results.schema.relation_cause import RELATION_CAUSES
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import relation_corpus
 

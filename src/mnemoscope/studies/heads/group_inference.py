@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from mnemoscope.results.schema import relations as schema
+from mnemoscope.results.schema import relation_cause as schema
 from mnemoscope.stats.clusters import clustered_mean
 
 WORSE: Mapping[str, int] = {"loss": 1, "loss_reduction": 1, "format": -1, "pattern": -1, "right": -1}  # sign of harm

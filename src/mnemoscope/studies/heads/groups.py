@@ -20,7 +20,7 @@ from mnemoscope.measures.relation_cells import Documents
 from mnemoscope.measures.relation_documents import relation_statistics
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
-from mnemoscope.results.schema.relations import RELATION_GROUPS
+from mnemoscope.results.schema.relation_cause import RELATION_GROUPS
 from mnemoscope.stats.layer_matched import layer_matched
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import relation_corpus

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mnemoscope.engine.record import record, wanted
 from mnemoscope.engine.sweep import sweep
-from mnemoscope.measures import attention_patterns, copying
-from mnemoscope.model import weights
+from mnemoscope.measures import attention_patterns
+from mnemoscope.measures.induction import head_scores
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.model.spelling import all_spelled
@@ -23,7 +23,7 @@ from mnemoscope.results.schema.heads import HEAD_SEQUENCES
 from mnemoscope.results.schema.shared import SHOWN_PROMPTS
 from mnemoscope.studies.heads import cause, groups, relations, shown_events
 from mnemoscope.studies.heads.config import Config
-from mnemoscope.studies.heads.prompts import lead, repeated_from, sequences
+from mnemoscope.studies.heads.prompts import repeated, repeated_from, sequences
 
 Rows = list[dict[str, Any]]
 SCORE_OF = {"mean": "ablation_loss", "zero": "ablation_loss_zero", "resample": "ablation_loss_resample"}
@@ -35,7 +35,7 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
     args = job.args
     lm = models("reinitialised") if args.get("copy") == "reinitialised" else models()
     if args["kind"] == "scores":
-        return {"head_sequences": _table(_scores(lm, config, args))}
+        return {"head_sequences": _scores(lm, config, args)}
     if args["kind"] == "ablate":
         return _ablations(lm, config, args, job.id)
     if args["kind"] == "cause":
@@ -49,64 +49,34 @@ def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl
     return _shown(lm, config, args["corpus"])
 
 
-def _scores(lm: LM, config: Config, args: Any) -> Rows:
-    """Attention scores of every head, layer by layer as the model runs; copying where sequences are random tokens."""
-    ids = sequences(lm, config, args["corpus"], args["first"], args["last"])
+def _scores(lm: LM, config: Config, args: Any) -> pl.DataFrame:
+    """Attention scores of every head on some sequences of a corpus; copying where they are random tokens, repeated."""
     random = args["corpus"] == "random"
-    queries = torch.ones_like(ids, dtype=torch.bool)
-    queries[:, : repeated_from(lm, config) if random else 1] = False
-    goals = {kind: attention_patterns.targets(ids, kind) for kind in attention_patterns.KINDS}
-    every = {kind: torch.ones_like(queries) if kind == "previous_token" else queries for kind in goals}
-    chance = {kind: attention_patterns.chance(goal, every[kind]) for kind, goal in goals.items()}
-    counts = {kind: (every[kind] & goal.any(-1)).sum(-1) for kind, goal in goals.items()}
-    place = {"copy": args["copy"], "corpus": args["corpus"]}
-    rows: Rows = []
-    seen: dict[int, Tensor] = {}
-
-    def layer_done(layer: int, found: Any) -> None:
-        pattern = found["pattern"].permute(0, 2, 1, 3)  # batch head query key
-        for kind, goal in goals.items():
-            values = attention_patterns.attention_to(pattern, goal, every[kind])
-            rows.extend(_rows(place, layer, kind, values, chance[kind], counts[kind], args["first"]))
-        seen[layer] = found["v"]
-
-    batch = tokenize(lm, ids)
-    columns = torch.arange(ids.shape[1], device=lm.device).expand(len(batch), -1)
-    record(lm, batch, wanted(lm, ("pattern", "v"), None), columns, layer_done)
-    for layer, value in seen.items() if random else ():  # weights are found by running modules: not while recording
-        for kind, values in _copying(lm, layer, ids, value, config).items():
-            even, size = torch.full((len(ids),), 1 / config.distinct), torch.full((len(ids),), config.distinct)
-            rows.extend(_rows(place, layer, kind, values, even, size, args["first"]))
-    return rows
-
-
-def _copying(
-    lm: LM,
-    layer: int,
-    ids: Int[Tensor, "batch pos"],
-    values: Float[Tensor, "batch pos kv_head d_value"],
-    config: Config,
-) -> dict[str, Float[Tensor, "batch head"]]:
-    """Copying of each sequence's own tokens, literally and from the values at their first occurrence; nan without W."""
-    shape = lm.shapes[layer]
-    assert shape is not None
-    kv = list(shape.kv_head_of)
-    front = len(lead(lm))
-    here = slice(front, front + config.distinct)
-    found = {kind: torch.full((len(ids), shape.n_heads), torch.nan) for kind in ("copying", "copying_contextual")}
-    lacking = {name: weights.weight_reason(lm, name, layer) for name in ("W_V", "W_O", "W_U", "W_E")}
-    if lacking["W_O"] or lacking["W_U"]:
-        return found
-    W_O, W_U = weights.W_O(lm, layer).float(), weights.W_U(lm).float()
-    for b, tokens in enumerate(ids[:, here]):
-        seen = values[b, here].float().permute(1, 0, 2)[kv]  # head example d_value
-        logits, largest = copying.contextual_logits(seen, W_O, W_U[:, tokens])
-        found["copying_contextual"][b] = copying.own_share(logits, largest).nanmean(-1).cpu()
-        if not (lacking["W_V"] or lacking["W_E"]):
-            W_V = weights.W_V(lm, layer).float()[kv]
-            logits, largest = copying.literal_logits(weights.W_E(lm)[tokens].float(), W_V, W_O, W_U[:, tokens])
-            found["copying"][b] = copying.own_share(logits, largest).nanmean(-1).cpu()
-    return found
+    ids = sequences(lm, config, args["corpus"], args["first"], args["last"])
+    found = head_scores(lm, ids, attention_patterns.KINDS, repeated(lm, config, 1) if random else None)
+    frames: list[pl.DataFrame] = []
+    for score, one in found.items():
+        sequence, layer, head = (axis.ravel() for axis in np.indices(one.values.shape))
+        value = one.values.ravel()
+        width = range(one.values.shape[-1])
+        there = [shape is not None and h < shape.n_heads for shape in lm.shapes for h in width]
+        frames.append(
+            pl.DataFrame(
+                {
+                    "copy": [args["copy"]] * len(value),
+                    "corpus": [args["corpus"]] * len(value),
+                    "layer": layer,
+                    "head": head,
+                    "score": [score] * len(value),
+                    "sequence": [f"{args['corpus']}-{args['first'] + i:04d}" for i in sequence],
+                    "value": value,
+                    "chance": one.chance[sequence],
+                    "n": np.where(np.isnan(value), 0, one.n[sequence]),
+                },
+                schema=HEAD_SEQUENCES.schema,
+            ).filter(pl.Series(there * len(ids)))
+        )
+    return pl.concat(frames)
 
 
 def _ablations(lm: LM, config: Config, args: Any, job: str) -> dict[str, pl.DataFrame]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mnemoscope.data import repeats
 from mnemoscope.errors import DataError
 from mnemoscope.measures import relation_corpora
+from mnemoscope.measures.induction import Repeated, repeated_tokens
 from mnemoscope.measures.relation_corpora import RelationCorpus
 from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
@@ -22,7 +23,6 @@ from mnemoscope.studies.heads.config import Config
 
 COPIES = ("trained", "reinitialised")
 OPS = ("mean", "zero", "resample")
-EDGE = 0.04  # share of the vocabulary left out at both ends: byte-pair ranks follow frequency
 LAYERS_PER_JOB = 4
 
 
@@ -100,7 +100,17 @@ def relation_names(config: Config) -> tuple[str, ...]:
 
 
 def relation_corpus(lm: LM, config: Config, name: str) -> RelationCorpus:
-    """One of them as this model's tokenizer reads it."""
+    """One of them as this model's tokenizer reads it; made once, though many jobs ask for it."""
+    return lm.once(corpus_key(config, name), lambda: _relation_corpus(lm, config, name))
+
+
+def corpus_key(config: Config, name: str) -> str:
+    """What a corpus depends on besides the model."""
+    file = "" if name != "data" or config.data is None else f"{config.data} of {relation_corpora.changed(config.data)}"
+    return f"relations of {name} {file}: {config.documents} x {config.redraws}, seed {config.seed}"
+
+
+def _relation_corpus(lm: LM, config: Config, name: str) -> RelationCorpus:
     if name == "data":
         assert config.data is not None
         found = relation_corpora.of_file(lm, config.data, documents=config.documents, redraws=config.redraws)
@@ -112,40 +122,20 @@ def relation_corpus(lm: LM, config: Config, name: str) -> RelationCorpus:
 
 def sequences(lm: LM, config: Config, corpus: str, first: int, last: int) -> Int[Tensor, "batch pos"]:
     """Token ids of sequences first .. last - 1 of a corpus."""
-    found = _random(lm, config, last) if corpus == "random" else _text(lm, config, last)
-    return torch.tensor(found[first:last], device=lm.device)
+    if corpus == "random":
+        return repeated(lm, config, last).ids[first:last]
+    return torch.tensor(_text(lm, config, last)[first:last], device=lm.device)
+
+
+def repeated(lm: LM, config: Config, count: int) -> Repeated:
+    """The first sequences of random tokens."""
+    seed = seed_of(config.seed, "random sequences") % 2**31
+    return repeated_tokens(lm, count, seed, distinct=config.distinct, copies=config.copies)
 
 
 def repeated_from(lm: LM, config: Config) -> int:
     """Column at which the first copy of a random sequence has ended."""
-    return len(lead(lm)) + config.distinct
-
-
-def lead(lm: LM) -> tuple[int, ...]:
-    """Special tokens in front of a text under the model's BOS policy."""
-    if lm.tokenizer is None:
-        return ()
-    encoding = encode(lm.tokenizer, "a", lm.bos)
-    return encoding.ids[: encoding.lead]
-
-
-def _random(lm: LM, config: Config, n: int) -> list[list[int]]:
-    special = set(lm.tokenizer.all_special_ids) if lm.tokenizer is not None else {0}
-    edge = int(EDGE * lm.d_vocab)
-    pool = np.array([i for i in range(edge, lm.d_vocab - edge) if i not in special])
-    front = lead(lm)
-    copies = config.copies
-    while lm.n_ctx and len(front) + copies * config.distinct > lm.n_ctx:
-        copies -= 1
-    if copies < 2 or len(pool) < config.distinct:
-        raise DataError(
-            f"{lm.name} cannot host repeated sequences",
-            found=f"context {lm.n_ctx}, {len(pool)} usable tokens",
-            allowed=f"at least {2 * config.distinct + len(front)} positions and {config.distinct} tokens",
-        )
-    rng = np.random.default_rng(seed_of(config.seed, "random sequences"))
-    drawn = [rng.choice(pool, config.distinct, replace=False).tolist() for _ in range(n)]
-    return [[*front, *(one * copies)] for one in drawn]
+    return repeated(lm, config, 1).front + config.distinct
 
 
 def _text(lm: LM, config: Config, n: int) -> list[list[int]]:

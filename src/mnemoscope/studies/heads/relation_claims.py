@@ -6,19 +6,20 @@ below .5), since noise correlates with nothing; and heads that promote nothing a
 are about training and belong to the study `emergence`. No torch.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from mnemoscope.results.schema.shared import CLAIMS
-from mnemoscope.stats.clusters import bounded_mean, clustered_mean
+from mnemoscope.stats.clusters import bounded_mean
 from mnemoscope.stats.correlation import map_correlation, split_half
 from mnemoscope.stats.estimate import Estimate, undefined
-from mnemoscope.stats.verdict import SESOI, Rule, Verdict, verdict
-from mnemoscope.studies.heads.relation_inference import Part
+from mnemoscope.stats.verdict import SESOI, Rule
+from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of
+from mnemoscope.studies.heads.group_claims import needed
+from mnemoscope.studies.heads.relation_grids import Part
 from mnemoscope.studies.heads.relation_links import TOP, chosen, halves, pooled
 
 SYNTAX = frozenset({"subj", "obj", "mod"})
@@ -40,20 +41,6 @@ ROBUST: Final = Rule(
     sesoi=0.8,
     min_units=5,
 )
-MATTER: Final = Rule(
-    text="probability of the right label among the legal ones without the semantic heads (largest k), minus its mean without "
-    "layer-matched random heads, lies below -.02; and p over the sets is at most .05",
-    sesoi=SESOI["probability"],
-    side="less",
-    min_units=4,
-)
-MATTER_MORE: Final = Rule(
-    text="the same without semantic heads that are no ordinary induction heads (largest k), minus that without as many ordinary "
-    "induction heads, lies below -.02",
-    sesoi=SESOI["probability"],
-    side="less",
-    min_units=4,
-)
 DISTINCT: Final = Rule(
     text="rank correlation over heads of RI-out per opportunity above its null with prefix matching x copying (in context) lies "
     "within -.5 and .5; intervals leave out documents",
@@ -61,9 +48,7 @@ DISTINCT: Final = Rule(
     side="within",
     min_units=5,
 )
-P_SETS: Final = 0.05
 RELIABLE: Final = 0.5  # split-half reliability that a map must have to be compared with another
-Row = dict[str, Any]
 
 
 def claims(parts: Sequence[Part], tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -73,9 +58,9 @@ def claims(parts: Sequence[Part], tables: Mapping[str, pl.DataFrame]) -> pl.Data
         rows += [*_promoted(part, tables), _specific(part), _robust(part), _distinct(part, tables)]
     for corpus, why in _untestable(tables):
         nothing = undefined(why, method="not measured")
-        rows.append(_row(f"C1.1 a few heads promote the tail ({corpus})", nothing, PROMOTES, "relation_left_out", why))
+        rows.append(claim(f"C1.1 a few heads promote the tail ({corpus})", nothing, PROMOTES, "relation_left_out", why))
     if "relation_group_effects" in tables:
-        rows += _needed(tables)
+        rows += needed(tables)
     return pl.DataFrame(rows, schema=CLAIMS.schema)
 
 
@@ -92,7 +77,7 @@ def _promoted(part: Part, tables: Mapping[str, pl.DataFrame]) -> list[Row]:
         )
         one = estimate_of(rows.row(0, named=True)) if rows.height else undefined("no document", method="mean")
         label = f"{name} ({part.corpus}, RI-{variant.replace('_', '-')})"
-        found.append(_row(label, one, PROMOTES, "relation_chosen"))
+        found.append(claim(label, one, PROMOTES, "relation_chosen"))
     return found
 
 
@@ -100,14 +85,14 @@ def _specific(part: Part) -> Row:
     name = f"C1.3 heads are specific to their relation ({part.corpus})"
     if len(part.relations) < 2:
         why = f"{len(part.relations)} relation: nothing to exchange"
-        return _row(name, undefined(why, method="swap"), SPECIFIC, "relation_swap", why)
+        return claim(name, undefined(why, method="swap"), SPECIFIC, "relation_swap", why)
     gap, own = specificity(part)
     promote = (
         ""
         if own.low > 0
         else f"heads chosen for a relation do not promote its tails: {own.estimate:.3f} [{own.low:.3f}, {own.high:.3f}]"
     )
-    return _row(name, gap, SPECIFIC, "relation_swap", promote)
+    return claim(name, gap, SPECIFIC, "relation_swap", promote)
 
 
 def specificity(part: Part) -> tuple[Estimate, Estimate]:
@@ -161,7 +146,7 @@ def _robust(part: Part) -> Row:
     maps = [pooled(part, "excess_per_opportunity", gate, "out", units) for gate in ("tau_2.0", "tau_2.5")]
     one = map_correlation(maps[0], maps[1], np.arange(len(units)))
     obstacle = _noise(pooled(part, "excess_per_opportunity", "tau", "out", units))
-    return _row(f"C1.4 the map hardly depends on tau ({part.corpus})", one, ROBUST, "relation_stability", obstacle)
+    return claim(f"C1.4 the map hardly depends on tau ({part.corpus})", one, ROBUST, "relation_stability", obstacle)
 
 
 def _noise(values: np.ndarray) -> str:
@@ -177,11 +162,11 @@ def _distinct(part: Part, tables: Mapping[str, pl.DataFrame]) -> Row:
     plain = ordinary(part, tables["heads"])
     if plain is None:
         why = "no prefix matching and copying was measured"
-        return _row(name, undefined(why, method="map correlation"), DISTINCT, "heads", why)
+        return claim(name, undefined(why, method="map correlation"), DISTINCT, "heads", why)
     units = _units(part)
     own = pooled(part, "excess_per_opportunity", "tau", "out", units)
     one = map_correlation(own, np.tile(plain, (len(units), 1)), np.arange(len(units)))
-    return _row(name, one, DISTINCT, "relations", _no_induction(tables["heads"]) or _noise(own))
+    return claim(name, one, DISTINCT, "relations", _no_induction(tables["heads"]) or _noise(own))
 
 
 def _no_induction(heads: pl.DataFrame) -> str:
@@ -216,79 +201,3 @@ def _untestable(tables: Mapping[str, pl.DataFrame]) -> list[tuple[str, str]]:
         (str(corpus), str(why))
         for corpus, why in left.filter(pl.col("part") == "not testable").select("corpus", "reason").iter_rows()
     ]
-
-
-def _needed(tables: Mapping[str, pl.DataFrame]) -> list[Row]:
-    effects, raw = tables["relation_group_effects"], tables["relation_groups"]
-    k = int(raw["k"].max())  # pyright: ignore[reportArgumentType]
-    obstacle = unable(raw.filter((pl.col("k") == k) & (pl.col("level") == "right") & (pl.col("group") == "none")))
-    found: list[Row] = []
-    for label, rule, group, against in (
-        ("C1.7 semantic heads matter for in-context learning", MATTER, "semantic", "random heads"),
-        ("C1.7 they matter more than ordinary induction heads", MATTER_MORE, "semantic_not_ordinary", "ordinary heads"),
-    ):
-        rows = effects.filter(
-            (pl.col("k") == k)
-            & (pl.col("level") == "right")
-            & (pl.col("op") == "mean")
-            & (pl.col("group") == group)
-            & (pl.col("against") == against)
-        )
-        nothing = undefined("no head has a positive relation index, or no random set exists", method="ablation")
-        one = estimate_of(rows.row(0, named=True)) if rows.height else nothing
-        row = _row(f"{label} (k = {k})", one, rule, "relation_group_effects", obstacle)
-        found.append(_over_sets(row, rows) if rule is MATTER else row)
-    return found
-
-
-def unable(base: pl.DataFrame) -> str:
-    """Why the tasks cannot show a loss: the whole model does not do them; "" if it does."""
-    if not base.height or not base["value"].is_not_nan().any():
-        return "the tasks do not fit the model's context, or their labels share tokens"
-    above = clustered_mean((base["value"] - base["chance"]).to_numpy(), base["unit"].to_numpy())
-    if not above.low > 0:
-        return f"the whole model does not do the tasks: {above.estimate:.3f} [{above.low:.3f}, {above.high:.3f}] above chance"
-    return ""
-
-
-def _over_sets(row: Row, rows: pl.DataFrame) -> Row:
-    """Supported only if the group also stands out among its random counterparts; the p of the claim is that one."""
-    if not rows.height:
-        return row
-    p, smallest = float(rows["p_sets"][0]), float(rows["smallest_p"][0])
-    said = f"{row['reason']}; p over {rows['n_sets'][0]} sets {p:.3g}, smallest possible {smallest:.3g}"
-    word = "undetermined" if row["verdict"] == "supported" and not p <= P_SETS else row["verdict"]
-    more = "; underpowered" if smallest > P_SETS else ""
-    return row | {"verdict": word, "p": p, "reason": said + more}
-
-
-def estimate_of(row: Mapping[str, Any]) -> Estimate:
-    """A row of a table as a record."""
-    return Estimate(
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        p=float(row.get("p", math.nan)),
-        n=row["n"],
-        n_units=row["n_units"],
-        method="as in its table",
-        reason=row["reason"],
-    )
-
-
-def _row(name: str, one: Estimate, rule: Rule, evidence: str, obstacle: str = "") -> Row:
-    judged: Verdict = verdict(one, rule, precondition=obstacle)
-    return {
-        "claim": name,
-        "verdict": judged.verdict,
-        "estimate": one.estimate,
-        "low": one.low,
-        "high": one.high,
-        "p": one.p,
-        "sesoi": rule.sesoi,
-        "n": one.n,
-        "n_units": one.n_units,
-        "rule": rule.text,
-        "reason": judged.reason or one.reason,
-        "evidence": evidence,
-    }

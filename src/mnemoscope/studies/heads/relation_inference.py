@@ -3,83 +3,27 @@
 Point estimates, intervals clustered by document and tail, and max-T corrected p of every cell; other gates and strata.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from mnemoscope.measures.relation_cells import Documents, cells_of
+from mnemoscope.measures.relation_cells import cells_of
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema import relations as schema
 from mnemoscope.stats.clusters import bounded_mean, clustered_means
 from mnemoscope.stats.estimate import Estimates
-from mnemoscope.stats.maxt import MaxT, redraw_max_t
 from mnemoscope.studies.heads.config import Config
+from mnemoscope.studies.heads.relation_grids import FEWEST_DOCUMENTS, FEWEST_TAILS, Grid, Part, family, grid
 
-FEWEST_DOCUMENTS = 10  # B1.3
-FEWEST_TAILS = 10
 AT_NULL = "weight-only: at null by construction where letters are drawn"
-RECURRING = (
-    "no corrected p: tails recur in several documents, and tails redrawn document by document then find too much (.16 to .36 of "
-    "corpora on random weights at .05); the interval is clustered by document and tail"
-)
 CHECKED: Mapping[str, tuple[str, ...]] = {  # variant -> slices of relation_checks
     "out": tuple(name for name in schema.SLICES if name != "tau"),
     "ctx_src": tuple(name for name in schema.SLICES if name not in ("tau", "reverse")),
     "src": ("argmax", "free", "at_source", "far"),
     "lit": ("argmax", "free", "at_source", "far"),
 }
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """The rows of one copy and corpus, and its heads."""
-
-    copy: str
-    corpus: str
-    opportunities: pl.DataFrame
-    documents: Documents
-    triples: Mapping[
-        tuple[str, str], pl.DataFrame
-    ]  # (relation, variant) -> rows, with the number of their head as `cell`
-
-    @property
-    def heads(self) -> pl.DataFrame:
-        """Layer and head of the cells."""
-        return self.documents.heads
-
-    @property
-    def relations(self) -> tuple[str, ...]:
-        """Relations with an opportunity, in alphabetical order."""
-        return self.documents.relations
-
-
-def parts(tables: Mapping[str, pl.DataFrame]) -> Iterator[Part]:
-    """Copy by copy and corpus by corpus."""
-    if "relation_opportunities" not in tables:
-        return  # no corpus with triples
-    chances = tables["relation_opportunities"]
-    for copy, corpus in (
-        chances.select("copy", "corpus")
-        .unique(maintain_order=True)
-        .sort("copy", "corpus", descending=[True, False])
-        .iter_rows()
-    ):
-        here = (pl.col("copy") == copy) & (pl.col("corpus") == corpus)
-        documents = Documents.of(tables["relation_documents"].filter(here), chances.filter(here))
-        numbered = documents.heads.with_row_index("cell")
-        triples = tables["relation_triples"].filter(here).join(numbered, on=["layer", "head"], maintain_order="left")
-        split = triples.partition_by("relation", "variant", as_dict=True, maintain_order=True)
-        yield Part(
-            copy=copy,
-            corpus=corpus,
-            opportunities=chances.filter(here),
-            documents=documents,
-            triples={(str(relation), str(variant)): rows for (relation, variant), rows in split.items()},
-        )
 
 
 def relations(part: Part, config: Config) -> pl.DataFrame:
@@ -97,75 +41,21 @@ def _variant(part: Part, variant: str, config: Config) -> pl.DataFrame:
         return _empty()
     grids = {name: grid(part.triples.get((name, variant)), len(part.heads)) for name in part.relations}
     table = pl.concat([_relation(part, one, name, variant) for name, one in grids.items()])
-    family = _family(part, grids, table["supported"].to_numpy(), config.seed, variant)
-    reason = [own or str(why) for own, why in zip(table["reason"], family.reason, strict=True)]
-    anew = _drawn_anew(part)
-    method = f"; {family.method}" if anew else ""
+    rng = np.random.default_rng(seed_of(config.seed, f"{part.copy}/{part.corpus}/{variant}"))
+    found = family(list(grids.values()), table["supported"].to_numpy(), rng)
+    reason = [own or str(why) for own, why in zip(table["reason"], found.reason, strict=True)]
     return table.with_columns(
-        p_maxt=pl.Series(family.p if anew else np.full(table.height, np.nan)),
-        note=pl.col("note") if anew else pl.lit(RECURRING),
-        method=pl.lit(f"mean over documents; CGM two-way on CV3, t{method}"),
+        p_maxt=pl.Series(found.p),
+        method=pl.lit(f"mean over documents; CGM two-way on CV3, t; {found.method}"),
         reason=pl.Series(reason, dtype=pl.String),
     ).select(list(schema.RELATIONS.schema))
-
-
-def _drawn_anew(part: Part) -> bool:
-    """Whether a triple has another tail in another text of its document (letters drawn several times).
-
-    Only then are documents exchangeable given their tails: else what a head does with a pair is the same in all of them.
-    """
-    each = (rows.select("document", "triple", "tail").unique() for rows in part.triples.values())
-    return any(rows.select("document", "triple").is_duplicated().any() for rows in each)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Triples x heads of one relation: excess (nan where a head has none), and who the triples are."""
-
-    excess: Float[np.ndarray, "triple cell"]
-    events: Float[np.ndarray, "triple cell"]
-    redrawn: Float[np.ndarray, "draw triple cell"]
-    documents: np.ndarray
-    tails: np.ndarray
-
-    @property
-    def weights(self) -> Float[np.ndarray, "triple cell"]:
-        """1 / (triples of the document that the head has): triples are averaged within document."""
-        there = ~np.isnan(self.excess)
-        _, code = np.unique(self.documents, return_inverse=True)
-        count = np.zeros((code.max(initial=-1) + 1, there.shape[1]))
-        np.add.at(count, code, there)
-        return np.where(there, 1 / np.maximum(count[code], 1), 0.0)
-
-
-def grid(rows: pl.DataFrame | None, n_heads: int) -> Grid:
-    """Rows of one relation and variant as arrays; None: there are none."""
-    if rows is None:
-        nobody = np.empty((0, n_heads))
-        return Grid(
-            excess=nobody, events=nobody, redrawn=nobody[None][:0], documents=np.empty(0, str), tails=np.empty(0)
-        )
-    places = rows.select("document", "text", "triple", "tail").unique().sort("document", "text", "triple")
-    at = rows.join(places.with_row_index("row"), on=["text", "triple"], maintain_order="left")
-    row, cell = at["row"].to_numpy(), at["cell"].to_numpy()
-    draws = len(rows["redrawn"][0])
-    excess = np.full((len(places), n_heads), np.nan)
-    events, redrawn = np.zeros_like(excess), np.full((draws, *excess.shape), np.nan)
-    excess[row, cell] = (rows["index"] - rows["null"]).to_numpy()
-    events[row, cell] = rows["n"].to_numpy()
-    if draws:
-        redrawn[:, row, cell] = rows["redrawn"].explode().to_numpy().reshape(-1, draws).T
-    documents, tails = places["document"].to_numpy(), places["tail"].to_numpy()
-    return Grid(excess=excess, events=events, redrawn=redrawn, documents=documents, tails=tails)
 
 
 def _relation(part: Part, made: Grid, name: str, variant: str) -> pl.DataFrame:
     there = ~np.isnan(made.excess)
     found = clustered_means(made.excess, made.documents, made.tails, weights=made.weights)
     low, high, why_not = _bounds(made, found)
-    n_documents = _distinct(made.documents, there)
-    n_tails = _distinct(made.tails, there)
-    supported = (n_documents >= FEWEST_DOCUMENTS) & (n_tails >= FEWEST_TAILS)
+    n_documents, n_tails, supported = made.n_documents, made.n_tails, made.supported
     reason = [
         str(why)
         or (
@@ -238,41 +128,6 @@ def _literal(part: Part, name: str, variant: str) -> Float[np.ndarray, " cell"]:
         return np.full(n, np.nan)
     sums = [np.bincount(rows["cell"].to_numpy(), rows[of].to_numpy(), minlength=n) for of in ("total", "events")]
     return np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
-
-
-def _distinct(labels: np.ndarray, there: np.ndarray) -> np.ndarray:
-    _, code = np.unique(labels, return_inverse=True)
-    found = np.zeros((code.max(initial=-1) + 1, there.shape[1]), dtype=bool)
-    np.logical_or.at(found, code, there)
-    return found.sum(0).astype(np.int64)
-
-
-def _family(part: Part, grids: Mapping[str, Grid], supported: np.ndarray, seed: int, variant: str) -> MaxT:
-    """Max-T over the supported cells of all relations: tails redrawn per document, jointly for all heads and relations."""
-    units = sorted(part.opportunities["document"].unique().to_list())
-    blocks = [_versions(one, units) for one in grids.values()]
-    draws = max(2, *(len(block) for block in blocks))
-    values = np.full((draws, len(units), len(blocks) * len(part.heads)), np.nan)
-    for i, block in enumerate(blocks):
-        if len(block) == draws:  # else nothing passes, or nothing was redrawn
-            values[:, :, i * len(part.heads) : (i + 1) * len(part.heads)] = block
-    values[:, :, ~supported] = np.nan
-    rng = np.random.default_rng(seed_of(seed, f"{part.copy}/{part.corpus}/{variant}"))
-    return redraw_max_t(values, rng=rng, min_units=FEWEST_DOCUMENTS)
-
-
-def _versions(made: Grid, units: Sequence[str]) -> Float[np.ndarray, "draw document cell"]:
-    """Per document the mean over triples: of the true tail first, then of every redraw."""
-    at = {unit: i for i, unit in enumerate(units)}
-    code = np.array([at[unit] for unit in made.documents], dtype=int)
-    each = np.concatenate([made.excess[None], made.redrawn])
-    total = np.zeros((len(each), len(units), each.shape[-1]))
-    count = np.zeros_like(total[0])
-    np.add.at(count, code, ~np.isnan(made.excess))
-    for k, version in enumerate(each):
-        np.add.at(total[k], code, np.nan_to_num(version))
-    with np.errstate(invalid="ignore"):
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def checks(part: Part) -> pl.DataFrame:

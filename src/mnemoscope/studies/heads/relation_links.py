@@ -2,12 +2,10 @@
 
 Rank correlations with the effect in the two pairings of B5 (RI per opportunity with the effect on evenly sampled opportunities,
 conditional RI with the effect on the head's own passing events), their noise ceilings, heads chosen on one half of the
-documents and judged on the other, the relation-swap matrix, and how far the map depends on tau.
+documents and judged on the other.
 """
 
-import math
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,18 +13,17 @@ import polars as pl
 from jaxtyping import Float
 
 from mnemoscope.results.job import seed_of
-from mnemoscope.results.schema import relations as schema
+from mnemoscope.results.schema import relation_cause
+from mnemoscope.results.schema.relations import VARIANTS
 from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_means
 from mnemoscope.stats.correlation import ceiling, map_correlation, split_half
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
 from mnemoscope.studies.heads.config import Config
-from mnemoscope.studies.heads.relation_inference import FEWEST_DOCUMENTS, Part
+from mnemoscope.studies.heads.relation_grids import FEWEST_DOCUMENTS, Part
 
 TOP = 4  # heads chosen by RI
-TOP_SHARE = 0.05  # heads that count as the top of a map: this share of all, TOP at least
 SPLITS = 30  # random halves behind a reliability
-GATES = ("tau_2.0", "tau", "tau_2.5")
 Matrix = Float[np.ndarray, "document cell"]
 
 
@@ -78,21 +75,21 @@ def effect_table(part: Part, rows: pl.DataFrame, config: Config) -> pl.DataFrame
                 n=pl.Series(n),
                 n_units=pl.Series(found.n_units.astype(np.int64)),
                 reason=pl.Series(why, dtype=pl.String),
-            ).select(list(schema.RELATION_EFFECTS.schema))
+            ).select(list(relation_cause.RELATION_EFFECTS.schema))
         )
     return pl.concat(frames)
 
 
 MAPS: dict[str, dict[str, tuple[str, str, str]]] = {  # pairing -> score -> quantity, slice, variant
     "evenly": {
-        **{f"ri_{v}_per_opportunity": ("excess_per_opportunity", "tau", v) for v in schema.VARIANTS},
+        **{f"ri_{v}_per_opportunity": ("excess_per_opportunity", "tau", v) for v in VARIANTS},
         "ri_out_free": ("excess", "free", "out"),
         "ri_ctx_src_free": ("excess", "free", "ctx_src"),
         "pass_rate": ("pass_rate", "tau", "out"),
     },
     "passing": {
-        **{f"ri_{v}": ("excess", "tau", v) for v in schema.VARIANTS},
-        **{f"ri_{v}_percentile": ("percentile", "tau", v) for v in schema.VARIANTS},
+        **{f"ri_{v}": ("excess", "tau", v) for v in VARIANTS},
+        **{f"ri_{v}_percentile": ("percentile", "tau", v) for v in VARIANTS},
     },
 }
 
@@ -119,19 +116,20 @@ def links(part: Part, rows: pl.DataFrame, config: Config) -> pl.DataFrame:
                         "score": score,
                         "pairing": pairing,
                         "within": within,
-                        **_numbers(one),
+                        **numbers(one),
                         "ceiling": top,
                         "n": both,
                     }
                 )
-    return pl.DataFrame(found, schema=schema.RELATION_LINKS.schema)
+    return pl.DataFrame(found, schema=relation_cause.RELATION_LINKS.schema)
 
 
 def _reliability(values: Matrix, rng: np.random.Generator) -> float:
     return split_half(values, np.arange(len(values)), rng=rng, n_splits=SPLITS).estimate
 
 
-def _numbers(one: Estimate) -> dict[str, Any]:
+def numbers(one: Estimate) -> dict[str, Any]:
+    """An estimate as columns."""
     return {"estimate": one.estimate, "low": one.low, "high": one.high, "n_units": one.n_units, "reason": one.reason}
 
 
@@ -171,7 +169,7 @@ def chosen_table(part: Part, rows: pl.DataFrame | None) -> pl.DataFrame:
             found.append(_judged(part, variant, "effect", cells, cause[second]))
             rest = [cell for cell in range(len(part.heads)) if cell not in cells]
             found.append(_judged(part, variant, "effect of the others", rest, cause[second]) | {"heads": "all others"})
-    return pl.DataFrame(found, schema=schema.RELATION_CHOSEN.schema)
+    return pl.DataFrame(found, schema=relation_cause.RELATION_CHOSEN.schema)
 
 
 def _judged(part: Part, variant: str, quantity: str, cells: Sequence[int], values: Matrix) -> dict[str, Any]:
@@ -182,7 +180,7 @@ def _judged(part: Part, variant: str, quantity: str, cells: Sequence[int], value
         "variant": variant,
         "quantity": quantity,
         "heads": names(part, cells),
-        **_numbers(one),
+        **numbers(one),
         "p": one.p,
         "n": one.n,
     }
@@ -195,66 +193,3 @@ def mean_of_heads(values: Matrix, *, bounded: bool) -> Estimate:
     if bounded:
         return bounded_mean(np.clip(each, -1, 1), np.arange(len(each)), limits=(-1.0, 1.0))
     return clustered_mean(each, np.arange(len(each)))
-
-
-def swap(part: Part) -> pl.DataFrame:
-    """The table `relation_swap`: heads of relation r on triples of r', by RI-out and RI-ctx-src."""
-    found: list[dict[str, Any]] = []
-    for variant in ("ctx_src", "out"):
-        values = {
-            r: part.documents.matrix("excess_per_opportunity", slice="tau", variant=variant, relation=r)
-            for r in part.relations
-        }
-        excess = {r: part.documents.matrix("excess", slice="tau", variant=variant, relation=r) for r in part.relations}
-        units = sorted({unit for _, own in values.values() for unit in own})
-        chooses = {unit for unit, first in zip(units, halves(len(units))[0], strict=True) if first}
-        for r in part.relations:
-            cells = chosen(values[r][0], np.array([unit in chooses for unit in values[r][1]]))
-            for other in part.relations:
-                judged = np.array([unit not in chooses for unit in excess[other][1]])
-                one = mean_of_heads(excess[other][0][judged][:, cells], bounded=True)
-                found.append(
-                    {
-                        "corpus": part.corpus,
-                        "chosen_for": r,
-                        "measured_on": other,
-                        "variant": variant,
-                        "heads": names(part, cells),
-                        **_numbers(one),
-                        "n": one.n,
-                    }
-                )
-    return pl.DataFrame(found, schema=schema.RELATION_SWAP.schema)
-
-
-def stability(part: Part, config: Config) -> pl.DataFrame:
-    """The table `relation_stability`: maps of RI per opportunity at two values of tau (C1.4)."""
-    found: list[dict[str, Any]] = []
-    top = max(TOP, round(TOP_SHARE * len(part.heads)))
-    for variant in ("ctx_src", "out"):
-        for r in part.relations:
-            maps = {
-                gate: part.documents.matrix("excess_per_opportunity", slice=gate, variant=variant, relation=r)[0]
-                for gate in GATES
-            }
-            rng = np.random.default_rng(seed_of(config.seed, f"stability/{part.corpus}/{variant}/{r}"))
-            n = len(maps["tau"])
-            own = split_half(maps["tau"], np.arange(n), rng=rng, n_splits=SPLITS).estimate
-            for first, second in combinations(GATES, 2):
-                one = map_correlation(maps[first], maps[second], np.arange(n))
-                best = [set(chosen(maps[gate], np.ones(n, dtype=bool), top)) for gate in (first, second)]
-                found.append(
-                    {
-                        "corpus": part.corpus,
-                        "relation": r,
-                        "variant": variant,
-                        "first": first,
-                        "second": second,
-                        **_numbers(one),
-                        "ceiling": own if own >= 0 else math.nan,
-                        "jaccard": len(best[0] & best[1]) / max(1, len(best[0] | best[1])),
-                        "top": top,
-                        "n": len(part.heads),
-                    }
-                )
-    return pl.DataFrame(found, schema=schema.RELATION_STABILITY.schema)

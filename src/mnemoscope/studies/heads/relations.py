@@ -7,11 +7,12 @@ import polars as pl
 from mnemoscope.data.leftout import LeftOut
 from mnemoscope.measures.relation_corpora import RelationCorpus
 from mnemoscope.measures.relation_documents import BATCH, relation_statistics, tau_star
+from mnemoscope.measures.relation_texts import relation_text
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.schema import relations as schema
 from mnemoscope.studies.heads.config import Config
-from mnemoscope.studies.heads.prompts import relation_corpus
+from mnemoscope.studies.heads.prompts import corpus_key, relation_corpus
 
 
 def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
@@ -19,7 +20,7 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
     args = job.args
     corpus = relation_corpus(lm, config, args["corpus"])
     texts = corpus.texts(lm, args["first"], args["last"])
-    star = tau_star(lm, gauge(lm, corpus))
+    star = lm.once(f"tau* on {corpus_key(config, args['corpus'])}", lambda: tau_star(lm, gauge(lm, corpus)))
     found = relation_statistics(
         lm, texts, tau_star=star, draws=config.draws, seed=config.seed, positions=config.positions
     )
@@ -36,7 +37,7 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
 
 def gauge(lm: LM, corpus: RelationCorpus):
     """The texts from which a model's own tau is read."""
-    return corpus.texts(lm, 0, BATCH)[:BATCH]
+    return tuple(relation_text(lm, one, corpus.frequency) for one in corpus.documents[:BATCH])
 
 
 def _left_out(name: str, corpus: RelationCorpus, texts, job: str, first: bool) -> pl.DataFrame:

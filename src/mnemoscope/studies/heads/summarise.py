@@ -15,7 +15,14 @@ from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_me
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
 from mnemoscope.stats.verdict import Rule, verdict
-from mnemoscope.studies.heads import relation_claims, relation_headlines, relation_inference, relation_links
+from mnemoscope.studies.heads import (
+    relation_claims,
+    relation_grids,
+    relation_headlines,
+    relation_inference,
+    relation_links,
+    relation_maps,
+)
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.group_inference import group_effects
 
@@ -44,7 +51,7 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     found = relation_tables(tables, config)
     heads = pl.concat([*parts, *found.pop("scores")])
     everything = {**tables, **found, "heads": heads}
-    about = relation_claims.claims(tuple(relation_inference.parts(tables)), everything)
+    about = relation_claims.claims(tuple(relation_grids.parts(tables)), everything)
     claims = pl.concat([_claims(raw), about])
     said = _headlines(heads.filter(pl.col("relation") == ""))
     said += relation_headlines.headlines(everything)
@@ -57,7 +64,7 @@ def relation_tables(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[
     """The tables about relations, corpus by corpus, and their rows of the table `heads`."""
     made: dict[str, list[pl.DataFrame]] = {name: [TABLES[name].empty()] for name in INFERRED}
     causes = tables.get("relation_causes", TABLES["relation_causes"].empty())
-    for part in relation_inference.parts(tables):
+    for part in relation_grids.parts(tables):
         rows = causes.filter((pl.col("copy") == part.copy) & (pl.col("corpus") == part.corpus))
         made["relations"].append(relation_inference.relations(part, config))
         made["relation_checks"].append(relation_inference.checks(part))
@@ -66,8 +73,8 @@ def relation_tables(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[
             made["relation_effects"].append(relation_links.effect_table(part, rows, config))
             made["relation_links"].append(relation_links.links(part, rows, config))
         if part.copy == "trained":
-            made["relation_stability"].append(relation_links.stability(part, config))
-            made["relation_swap"].append(relation_links.swap(part))
+            made["relation_stability"].append(relation_maps.stability(part, config))
+            made["relation_swap"].append(relation_maps.swap(part))
     found = {name: pl.concat(frames) for name, frames in made.items()}
     if "relation_groups" in tables:
         found["relation_group_effects"] = group_effects(tables["relation_groups"])

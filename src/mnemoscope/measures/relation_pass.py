@@ -130,7 +130,7 @@ def _shares(
     logits, bound = zip(_embedded(view, pushes, columns), *_in_context(view, kept, pushes, columns, down), strict=True)
     found = read(torch.cat(logits, dim=1), torch.cat(bound, dim=1), view.reading)
     each = [_part(found, i, len(view.events.query)) for i in range(len(VARIANTS) + 1)]
-    named = dict(zip(VARIANTS, each, strict=False))
+    named: dict[str, Shares] = dict(zip(VARIANTS, each, strict=False))
     return named if pushes.raw is not None else {name: named[name] for name in ("ctx_src", "out")}, each[-1]
 
 

@@ -15,7 +15,7 @@ excess of the distribution of p over the uniform one, which is at most .05. One 
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -134,7 +134,7 @@ def noise(seed: int) -> P:
 
 def _probed(before: np.ndarray, after: np.ndarray, item: np.ndarray, rng: np.random.Generator) -> P:
     """Which of three candidates is asked, read from noise; and its gain."""
-    label = np.repeat(rng.integers(0, 5, 25), 2)
+    label = np.repeat(rng.permutation(np.arange(25) % 5), 2)  # every class occurs
     allowed = rng.random((50, 5)).argsort(1) < 2
     allowed[np.arange(50), label] = True
     folds = grouped_folds(item, n_folds=4, rng=rng, labels=label)
@@ -172,50 +172,43 @@ def mapped(one: Callable[[int], Found], count: int, processes: int) -> list[Foun
         return list(pool.map(one, range(count), chunksize=10))
 
 
-def parts(only: list[str], *, models: int, seeds: int, sets: int, processes: int) -> Mapping[str, str]:
-    """Texts by part."""
-    head = ("question", "data sets", "p <= .05", "sup(F(p) - p)", "as asked")
-    said: dict[str, str] = {}
-    for name in only:
-        if name == "geometry":
-            found = mapped(geometry, seeds, processes)
-            mean = np.mean([one.estimate for one in found])
-            held = np.array([one.low <= mean <= one.high for one in found if not one.reason])
-            off = max(abs(one) for one in mapped(recovered, models, processes))
-            said[name] = (
-                f"largest difference of {models} models from the planted codes {off:.1e}; mean alignment {mean:.3f}, in the "
-                f"interval {share(held)} of {len(held)} ({seeds - len(held)} have none)"
-            )
-        else:
-            made = {"twin": twin, "noise": noise}[name]
-            said[name] = table(head, list(calibrated(mapped(made, sets, processes))))
-    return said
+def part(name: str, asked: argparse.Namespace) -> str:
+    """What one question gave."""
+    if name != "geometry":
+        head = ("question", "data sets", "p <= .05", "sup(F(p) - p)", "as asked")
+        drawn = mapped({"twin": twin, "noise": noise}[name], asked.sets, asked.processes)
+        return table(head, list(calibrated(drawn)))
+    found = mapped(geometry, asked.seeds, asked.processes)
+    mean = np.mean([one.estimate for one in found])
+    held = np.array([one.low <= mean <= one.high for one in found if not one.reason])
+    off = max(abs(one) for one in mapped(recovered, asked.models, asked.processes))
+    return (
+        f"largest difference of {asked.models} models from the planted codes {off:.1e}; mean alignment {mean:.3f}, in the "
+        f"interval {share(held)} of {len(held)} ({len(found) - len(held)} have none)"
+    )
 
 
 def main() -> None:
-    """Print, and with --write add to RESULTS.md."""
+    """Print each part as it is done, and with --write add it to RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=100, help="built to see that they hold the codes")
     parser.add_argument("--seeds", type=int, default=2000, help="of geometry")
     parser.add_argument("--sets", type=int, default=1000, help="of twin and noise")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument(
         "--only", nargs="+", default=["geometry", "twin", "noise"], choices=["geometry", "twin", "noise"]
     )
-    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    text = f"\n## icl_planted, {asked.seeds} seeds, {asked.sets} sets\n\n{machine()}\n"
-    text += "".join(
-        f"\n### {name}\n\n{body}\n"
-        for name, body in parts(
-            asked.only, models=asked.models, seeds=asked.seeds, sets=asked.sets, processes=asked.processes
-        ).items()
-    )
-    print(text)
+    texts = [f"\n## icl_planted, {asked.seeds} seeds, {asked.sets} sets\n\n{machine()}\n"]
+    print(texts[0], flush=True)
+    for name in asked.only:
+        texts.append(f"\n### {name}\n\n{part(name, asked)}\n")
+        print(texts[-1], flush=True)
     if asked.write:
         with Path(__file__).with_name("RESULTS.md").open("a") as file:
-            file.write(text)
+            file.write("".join(texts))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--documents", type=int, default=16)
     parser.add_argument("--permutations", type=int, default=199)
-    parser.add_argument("--positions", type=int, default=8, help="attending positions per triple")
+    parser.add_argument("--positions", type=int, default=16, help="attending positions per triple")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for kind in asked.kinds:

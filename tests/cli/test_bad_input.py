@@ -213,7 +213,9 @@ def test_failed_jobs(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnemoscope.runner, "run", fail)
     said = cli("run", "heads", "m")
     assert said.code == 3
-    assert "1 of 2 jobs failed" in said.line
+    loading, line = said.err.splitlines()  # what is done, and what became of it
+    assert loading.startswith("loading")
+    assert "1 of 2 jobs failed" in line
 
 
 def test_a_model_without_a_tokenizer(cli: Any, folder: Path) -> None:

@@ -117,6 +117,7 @@ def _cached(lm: LM, ids: Tensor) -> Float[Tensor, " d_vocab"] | None:
 
 
 def sweep_floor(lm: LM, batch: Batch) -> float:
-    """The noise floor of prompts about as long as these, measured once per model and length (powers of two)."""
+    """The noise floor of prompts about as long as these, measured once per model and length (powers of two);
+    in a run once per job (`Models.begin`), so that a job's tables do not depend on the jobs before it."""
     octave = int(batch.lengths.max()).bit_length()
     return lm.once(f"noise floor 2**{octave} {lm.dtype}", lambda: noise_floor(lm, batch))

@@ -41,6 +41,12 @@ class LM:
             kept[what] = find()
         return kept[what]
 
+    def forget(self, beginning: str) -> None:
+        """Let go of what was found once under names that begin so."""
+        kept = vars(self).get("_found", {})
+        for what in [name for name in kept if name.startswith(beginning)]:
+            del kept[what]
+
     @property
     def source(self) -> Mapping[str, str]:
         """Where the weights came from: hub id and commit, or sha256 of every file, or of the weights in memory."""

@@ -58,6 +58,11 @@ class Models:
         self._held[revision] = self._load(revision)
         return self._held[revision]
 
+    def begin(self) -> None:
+        """A job begins: noise floors are measured on its own prompts, whichever jobs this process did before."""
+        for lm in self._held.values():
+            lm.forget("noise floor")
+
     def close(self) -> None:
         """Let go of every model."""
         while self._held:

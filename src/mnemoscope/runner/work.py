@@ -25,8 +25,8 @@ from rich.table import Column
 from rich.text import Text
 
 from mnemoscope.results.job import JSON, Job
-from mnemoscope.runner.source import Source
-from mnemoscope.runner.study import Models, Study
+from mnemoscope.runner.source import Models, Source
+from mnemoscope.runner.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ def work(study: Study, job: Job, config: Any, models: Models, threads: int) -> O
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     try:
         set_threads(threads)
+        models.begin()
         tables = study.measure(job, config, models)
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())

@@ -49,6 +49,17 @@ def test_correlation_distance_is_rsatoolboxs(patterns):
     assert np.allclose(rdm(patterns, metric="euclidean", standardise=False), theirs, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:pkg_resources:UserWarning")
+def test_cosine_distance_is_rsatoolboxs():
+    """It has the cosine of two RDMs; a pattern of 20 * 19 / 2 dimensions passes for one."""
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    x = np.random.default_rng(3).normal(size=(12, 190)) + 0.5
+    theirs = rsatoolbox.rdm.compare(*[rsatoolbox.rdm.RDMs(x)] * 2, method="cosine")
+    assert np.allclose(rdm(x, standardise=False), 1 - theirs[np.triu_indices(12, 1)], atol=1e-6)
+
+
 def test_standardising_removes_rogue_and_flat_dimensions(patterns):
     z = standardised(patterns)
     assert np.allclose(np.delete(z, 4, axis=1).std(axis=0), 1)

@@ -9,7 +9,7 @@ from scipy.stats import rankdata, spearmanr
 from mnemoscope.errors import InputError
 from mnemoscope.stats.correlation import partial_spearman
 from mnemoscope.stats.permutation import label_permutations
-from mnemoscope.stats.rdm import differs, numeric, rdm, square
+from mnemoscope.stats.rdm import differs, numeric, rdm, square, standardised
 from mnemoscope.stats.rsa import align, compare, max_over_layers
 from mnemoscope.stats.rsa_pairs import pairs_between
 
@@ -34,6 +34,47 @@ def test_comparisons_are_rsatoolboxs(kind, theirs):
     a, b = rng.normal(size=190), rng.integers(0, 6, 190).astype(float)
     made = [rsatoolbox.rdm.RDMs(x[None]) for x in (a, b)]
     assert compare(a, b, kind=kind) == pytest.approx(rsatoolbox.rdm.compare(*made, method=theirs)[0, 0], abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:pkg_resources:UserWarning")
+@pytest.mark.parametrize("kind", ["spearman", "tau-a"])
+def test_from_vectors_to_alignment_is_rsatoolboxs(kind):
+    """Every prompt a unit of its own, so that all pairs count: theirs from standardised vectors on, ours the study's."""
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    rng = np.random.default_rng(7)
+    slope, x = np.repeat([-20.0, -5, 5, 20], 5), rng.normal(size=(2, 20, 30))
+    x[0] += slope[:, None] / 20
+    model = rsatoolbox.rdm.RDMs(numeric(slope)[None])
+    theirs = [
+        rsatoolbox.rdm.compare(
+            rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(standardised(one)), method="correlation"),
+            model,
+            method=kind,
+        )[0, 0]
+        for one in x
+    ]
+    mine = align(
+        np.stack([rdm(one, metric="correlation") for one in x]),
+        numeric(slope),
+        np.arange(20),
+        rng=rng,
+        kind=kind,
+        n_perm=9,
+    )
+    assert mine.cells.estimate == pytest.approx(theirs, abs=1e-6)
+
+
+def test_partial_alignment_is_the_inverse_of_scipys_correlations():
+    """Three nuisances at once: -P01 / sqrt(P00 P11), P the inverse of the matrix of rank correlations."""
+    rng = np.random.default_rng(8)
+    values = rng.integers(0, 4, (4, 14)).astype(float)
+    d = rdm(rng.normal(size=(14, 9)) + values[0][:, None] / 2)
+    h, *taken = (numeric(row) for row in values)
+    inverse = np.linalg.inv(spearmanr(np.stack([d, h, *taken]), axis=1).statistic)
+    mine = align(d[None], h, np.arange(14), rng=rng, nuisances=np.stack(taken), n_perm=9)
+    assert mine.cells.estimate[0] == pytest.approx(-inverse[0, 1] / math.sqrt(inverse[0, 0] * inverse[1, 1]), abs=1e-9)
 
 
 @pytest.mark.parametrize("size", [(4,), (2, 5, 3)])

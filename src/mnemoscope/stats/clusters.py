@@ -20,6 +20,8 @@ from mnemoscope.errors import InputError
 from mnemoscope.stats.estimate import Estimate, Estimates, reasons
 from mnemoscope.stats.strata import freedom, spread, strata_of
 
+AGREE = "mean; all clusters agree: exact binomial bound"  # method of a mean whose clusters do not differ
+
 
 def codes(labels: Shaped[np.ndarray, " unit"]) -> tuple[Int[np.ndarray, " unit"], int]:
     """Labels as integers 0..k-1 (in sorted order of the labels), and k."""
@@ -226,6 +228,6 @@ def bounded_mean(
         low=v - u * (v - low),
         high=v + u * (high - v),
         p=min(1.0, 2 * (1 - share) ** one.n_units) if 0 < share <= 1 else 1.0 if share == 0 else math.nan,
-        method="mean; all clusters agree: exact binomial bound",
+        method=AGREE,
         reason="",
     )

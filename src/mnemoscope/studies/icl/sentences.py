@@ -1,15 +1,17 @@
 """What the icl study found, in sentences that need no other table: answers, what changes inside, what causes the answer."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from mnemoscope.stats.clusters import AGREE
+from mnemoscope.stats.proportion import exact
 from mnemoscope.studies.icl.alignment_summary import BEYOND
 from mnemoscope.studies.icl.behaviour_summary import INTERACTION
 from mnemoscope.studies.icl.config import PRIMARY, READ
-from mnemoscope.studies.icl.design import EXAMPLE, NEUTRAL, PERSONAS, SHUFFLED
+from mnemoscope.studies.icl.design import DESIGNS, EXAMPLE, NEUTRAL, PERSONAS, SHUFFLED, useless
 from mnemoscope.studies.icl.frames import Task
 
 Tables = Mapping[str, pl.DataFrame]
@@ -72,17 +74,54 @@ def answered(task: Task, table: pl.DataFrame) -> list[str]:
     rows = {c: found for c in order if (found := row(table, condition=c, **place)) is not None}
     if not rows:
         return []
-    said = "; ".join(f"{number(one, share=measure in SHARES)} {condition(task, c)}" for c, one in rows.items())
+    said = "; ".join(f"{_said(one, measure)} {condition(task, c)}" for c, one in rows.items())
     what = {
         "error": "mean distance of the answer from the true y",
         "content": "answers with the true activity",
         "right": "right answers",
     }[measure]
-    known = next((one["chance"] for one in rows.values() if not math.isnan(one["chance"])), math.nan)
-    guess = f" (answering the mean of the shown y: {known:.2f})" if measure == "error" else f" (guessing: {known:.0%})"
     named = f"{task.name[0].upper()}{task.name[1:]}"
-    text = f"{named}: {what}{'' if math.isnan(known) else guess}: {said}; {task.keys.height} prompts each."
+    text = f"{named}: {what}{_guessing(task, measure, rows)}: {said}; {task.keys.height} prompts each."
     return [text, *_interaction(task, table)]
+
+
+def _said(one: Mapping[str, Any], measure: str) -> str:
+    """Estimate and interval. Errors that all agree have no spread to make an interval of: the number of lines that might differ.
+
+    The table's interval there is that share of lines times the largest error there can be: a bound for the worst case, which
+    beside intervals of errors that were made looks like one of them.
+    """
+    if measure != "error" or one["method"] != AGREE:
+        return number(one, share=measure in SHARES)
+    most = exact(0, one["n_units"]).high
+    return f"{one['estimate']:.2f} in all {one['n']} prompts (95%: of such lines at most {most:.0%} would differ)"
+
+
+def _guessing(task: Task, measure: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """What answers without knowledge are worth; of lines before and after, since more points have another mean."""
+    known = {c: one["chance"] for c, one in rows.items() if not math.isnan(one["chance"])}
+    if not known:
+        return ""
+    if measure != "error":
+        return f" (guessing: {next(iter(known.values())):.0%})"
+    ends = [c for c in (task.design.before, task.design.after) if c in known]
+    said = ", ".join(f"{known[c]:.2f} {condition(task, c)}" for c in ends)
+    return f" (answering the mean of the shown y: {said})"
+
+
+def not_used(tasks: Sequence[Task], left_out: pl.DataFrame | None) -> list[str]:
+    """What of the user's file was not asked, and labels that say nothing about which items are alike."""
+    found: list[str] = []
+    if left_out is not None and left_out.height:
+        reasons = left_out.group_by("reason").len().sort("len", "reason", descending=[True, False])
+        told = "; ".join(f"{n} {reason}" for reason, n in reasons.rows())
+        found.append(f"Left out, each named in the table icl_left_out: {told}.")
+    for task in tasks:
+        unfit = {} if task.name in DESIGNS else useless([one for c in task.design.conditions for one in task.labels[c]])
+        if unfit:
+            told = "; ".join(f"{label} ({why})" for label, why in unfit.items())
+            found.append(f"Labels of {task.name} that make no groups of items, and are not read: {told}.")
+    return found
 
 
 def _interaction(task: Task, table: pl.DataFrame) -> list[str]:

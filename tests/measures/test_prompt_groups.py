@@ -50,5 +50,9 @@ def test_overlapping_and_empty_groups_are_refused(lm):
     with pytest.raises(PromptError, match="overlap in 1 prompts"):
         groups(view, tokenize(view, [twice]))
     without = replace(prompt, spans={k: v for k, v in prompt.spans.items() if k != "relevant"})
-    with pytest.raises(PromptError, match="empty relevant group"):
+    with pytest.raises(PromptError, match=r"empty in 1 prompts .* no relevant sentence"):
         groups(view, tokenize(view, [without]))
+    _, stop = prompt.spans["distractor"][0]
+    full_stop = replace(prompt, spans={**prompt.spans, "distractor": ((stop - 1, stop),)}, labels={"id": "own:7"})
+    with pytest.raises(PromptError, match="own:7: a sentence without a word"):
+        groups(view, tokenize(view, [full_stop]))

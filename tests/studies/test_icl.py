@@ -1,6 +1,8 @@
 """The icl study where the truth is known: planted ratios and planted geometry come back, their twin does not take it in."""
 
+import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -313,29 +315,94 @@ def written(tmp_path, prompts):
 )
 def test_designs_that_cannot_be_compared_are_refused(tmp_path, prompts, message):
     from mnemoscope.errors import DataError
-    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl import own_tasks
     from mnemoscope.studies.icl.config import Config
 
     with pytest.raises(DataError, match=message):
-        tasks.users(Config(data=written(tmp_path, [prompt(*one) for one in prompts])), len)
+        own_tasks.users(Config(data=written(tmp_path, [prompt(*one) for one in prompts])), len)
 
 
 def test_own_prompts_get_the_hypotheses_that_their_labels_allow(tmp_path):
-    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl import own_tasks
     from mnemoscope.studies.icl.config import Config
-    from mnemoscope.studies.icl.design import design_of
+    from mnemoscope.studies.icl.design import design_of, useless
 
     own = [
         prompt(f"i{i}", c, colour="red" if i % 2 else "blue", place=i, shape="round", size=c)
         for i in range(6)
         for c in ("none", "example", "other")
     ]
-    made = tasks.users(Config(data=written(tmp_path, own)), len)["own"]
+    made = own_tasks.users(Config(data=written(tmp_path, own)), len).tasks["own"]
     found = design_of("own", [p.labels for p in made])
     assert (found.before, found.after, found.conditions) == ("none", "example", ("none", "example", "other"))
-    assert [h.name for h in found.hypotheses] == [
-        "colour"
-    ]  # place is the item's own, shape constant, size varies within items
+    assert [h.name for h in found.hypotheses] == ["colour"]
+    assert useless([p.labels for p in made]) == {
+        "place": "6 values in 6 items, 0 of them shared",
+        "shape": "'round' in all 6 items",
+        "size": "differs within an item",
+    }
+
+
+@pytest.mark.parametrize(
+    ("colours", "why"),
+    [
+        (dict.fromkeys("abcdef", "red"), "colour: 'red' in all 6 items"),
+        ({**dict.fromkeys("abcdef", "red"), "a": "blue"}, "colour: 2 values in 6 items, 1 of them shared"),
+        ({"a": "red", "b": "red", "c": "blue"}, "colour: 2 values in 3 items"),
+    ],
+)
+def test_labels_that_make_no_groups_are_refused(tmp_path, colours, why):
+    from mnemoscope.errors import DataError
+    from mnemoscope.studies.icl import own_tasks
+    from mnemoscope.studies.icl.config import Config
+
+    own = [prompt(i, c, colour=one) for i, one in colours.items() for c in ("none", "example")]
+    with pytest.raises(DataError, match=re.escape(why)) as caught:
+        own_tasks.users(Config(data=written(tmp_path, own)), len)
+    assert caught.value.allowed
+    assert caught.value.hint
+
+
+def pairs(tmp_path, *given):
+    file = tmp_path / "pairs.json"
+    file.write_text(json.dumps([{"input": a, "output": b} for a, b in given]))
+    return str(file)
+
+
+SIX = tuple((f"i{i}", f"o{i % 3}") for i in range(6))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (SIX[:3], "too few inputs | found: 3 different"),
+        ((*SIX, SIX[0], ("i0", "o2")), "too few inputs | found: 5 different"),
+        (tuple((a, "o") for a, _ in SIX), "has one output | found: 'o' for all 6"),
+    ],
+)
+def test_pairs_that_cannot_be_asked_are_refused(tmp_path, given, why):
+    from mnemoscope.errors import DataError
+    from mnemoscope.studies.icl import own_tasks
+    from mnemoscope.studies.icl.config import Config
+
+    with pytest.raises(DataError, match=re.escape(why)):
+        own_tasks.users(Config(data=pairs(tmp_path, *given)), len)
+
+
+def test_inputs_with_several_outputs_are_neither_asked_nor_shown_and_repeated_pairs_count_once(tmp_path):
+    from mnemoscope.studies.icl import own_tasks
+    from mnemoscope.studies.icl.config import Config
+
+    given = (*SIX, ("i6", "o1"), SIX[1], ("i0", "o2"), ("i7", ""))
+    found = own_tasks.users(Config(data=pairs(tmp_path, *given)), len)
+    asked = found.tasks["pairs"]
+    assert {p.labels["item"] for p in asked} == {f"i{i}" for i in range(1, 7)}
+    assert not any("i0" in p.text for p in asked)
+    assert len(asked) == 6 * 2 * 4  # items, draws, conditions
+    assert [(one.id, one.reason, one.detail) for one in found.left_out] == [
+        ("pairs pair 9", "pair without input or output", "('i7', '')"),
+        ("pairs / i0", "input with several outputs", "o0, o2"),
+    ]
 
 
 def test_too_few_items_for_the_folds_and_labels_of_one_class():
@@ -361,10 +428,29 @@ def test_too_few_items_for_the_folds_and_labels_of_one_class():
         question(vectors("abcdef", "xxxxxx"), target, Config())
 
 
+def test_groups_that_overlap_or_are_empty_in_one_prompt_are_refused_before_anything_is_run(tmp_path):
+    from mnemoscope.data import jsonl
+    from mnemoscope.errors import PromptError
+    from mnemoscope.model.lm import view
+    from mnemoscope.reference import planted
+    from mnemoscope.studies.icl.config import Config
+    from mnemoscope.studies.icl.prompts import plan
+
+    made = planted("geometry", noise=0.0, draws=1, people=3, sentences=2)
+    lm = view(made.model, made.tokenizer)
+    for role, cut, why in (
+        ("distractor", lambda own: own["relevant"], "overlap in 1 prompts .*bad:6: relevant and distractor .*try"),
+        ("relevant", lambda own: ((own["relevant"][0][1] - 1, own["relevant"][0][1]),), "empty in 1 prompts .*bad:6: "),
+    ):
+        own = labelled(made.prompts)
+        own[5] = replace(own[5], spans={**own[5].spans, role: cut(own[5].spans)})
+        jsonl.write(tmp_path / "bad.jsonl", own)
+        with pytest.raises(PromptError, match=why):
+            plan(Config(data=str(tmp_path / "bad.jsonl")), lm)
+
+
 def answers_of(task, unit_labels, values):
     """A task whose answers are given: condition -> one value per unit, in the measure's column."""
-    import json
-
     from mnemoscope.results.schema.icl import ANSWERS
     from mnemoscope.studies.icl.design import DESIGNS
     from mnemoscope.studies.icl.frames import Task
@@ -422,22 +508,41 @@ def test_findings_are_sentences_with_numbers():
     task = answers_of("lines", lines, {("k2", "error"): [1, 2, 3, 2], ("k8", "error"): [0, 1, 0, 1]})
     (text,) = answered(task, behaviour((task,)))
     assert text.startswith(
-        "Lines: mean distance of the answer from the true y (answering the mean of the shown y: 1.50): 2.00 ["
+        "Lines: mean distance of the answer from the true y (answering the mean of the shown y: 1.50 with 2 points, 1.50 with 8 "
+        "points): 2.00 ["
     )
     assert "with 2 points; 0.50 [" in text
     assert text.endswith("with 8 points; 4 prompts each.")
 
 
+def test_a_headline_of_no_error_names_lines_and_not_the_worst_case():
+    """16 lines, 0 off: the table's upper end is 53 times the exact limit of their share; the sentence says the share."""
+    from mnemoscope.studies.icl.behaviour_summary import behaviour
+    from mnemoscope.studies.icl.sentences import answered
+
+    lines = [{"item": f"l{i}#0", "line": f"l{i}", "span": 53.0, "mean_y": 5.0, "y": 5.0 + i} for i in range(16)]
+    said = {("k2", "error"): [1.0, 2.0] * 8, ("k8", "error"): [0.0] * 16}
+    task = answers_of("lines", lines, said)
+    table = behaviour((task,))
+    (text,) = answered(task, table)
+    share = 1 - 0.025 ** (1 / 16)
+    assert f"0.00 in all 16 prompts (95%: of such lines at most {share:.0%} would differ) with 8 points" in text
+    rows = table.filter((pl.col("condition") == "k8") & (pl.col("versus") == "") & (pl.col("measure") == "error"))
+    assert rows["high"].to_list() == [pytest.approx(53 * share)]
+    assert rows["method"].to_list() == ["mean; all clusters agree: exact binomial bound"]
+    assert "[" in text.split("with 2 points;")[0]
+
+
 def test_fewer_items_than_folds_are_refused_before_anything_is_run(tmp_path):
     from mnemoscope.errors import DataError
-    from mnemoscope.studies.icl import tasks
+    from mnemoscope.studies.icl import own_tasks
     from mnemoscope.studies.icl.config import Config
 
     labels = {"a": "red", "b": "red", "c": "blue", "d": "blue"}
     few = written(tmp_path, [prompt(i, c, colour=one) for i, one in labels.items() for c in ("none", "example")])
     with pytest.raises(DataError, match="fewer items than probes have folds"):
-        tasks.users(Config(data=few, thorough=True), len)
-    assert tasks.users(Config(data=few), len)
+        own_tasks.users(Config(data=few, thorough=True), len)
+    assert own_tasks.users(Config(data=few), len)
 
 
 def test_the_crossed_design_has_room_for_distractors():

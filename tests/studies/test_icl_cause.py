@@ -207,7 +207,7 @@ def asked():
     from mnemoscope.data.prompt import Prompt, joined
     from mnemoscope.model.lm import view
     from mnemoscope.reference import planted
-    from mnemoscope.studies.icl.cause import Item
+    from mnemoscope.studies.icl.cause_items import Item
     from mnemoscope.studies.icl.design import Design
 
     made = planted("induction", noise=0.0, n_heads=4, distractors=0)

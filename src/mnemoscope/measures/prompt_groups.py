@@ -45,7 +45,7 @@ def groups(lm: LM, batch: Batch) -> Groups:
 
     text: all tokens but special ones; asked: those of the test item that the answer rests on (relevant sentence, question, query,
     last token), the same under every condition; all of the text where no role says so. Raises PromptError where a token
-    would be in two groups, and where a prompt with distractors has no relevant sentence (or one that is nothing but sinks).
+    would be in two groups, where a prompt with distractors has no relevant sentence, and where a sentence is nothing but sinks.
     """
     text, sink = batch.mask.clone(), torch.zeros_like(batch.mask)
     for row, (first, lead) in enumerate(zip(batch.first.tolist(), batch.lead, strict=True)):
@@ -60,15 +60,9 @@ def groups(lm: LM, batch: Batch) -> Groups:
     asked = _columns(batch, ASKED)
     asked = torch.where(asked.any(-1, keepdim=True), asked, text)
     kept = {name: columns & ~sink for name, columns in own.items()}
-    empty = [f"prompt {i} {batch.prompts[i].text[:30]!r}" for i in _without_relevant(kept)]
-    if empty:
-        raise PromptError(
-            f"{len(empty)} prompts have distractors and an empty relevant group",
-            found=listed(empty),
-            allowed="at least one token of the role informative that is no punctuation",
-        )
     rest = batch.mask & ~sink & ~kept["relevant"] & ~kept["distractor"] & ~kept["demonstration"]
     sentences, place = _sentences(batch, sink)
+    _refuse_empty(batch, kept, sentences)
     return Groups(text=text, asked=asked & text, sink=sink, rest=rest, sentences=sentences, place=place, **kept)
 
 
@@ -94,19 +88,39 @@ def _refuse_overlap(batch: Batch, own: dict[str, Tensor]) -> None:
     names = list(own)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     twice = [
-        f"prompt {row} {batch.prompts[row].text[:30]!r}: {a} and {b}"
+        f"{_named(batch, row)}: {a} and {b}"
         for a, b in pairs
         for row in (own[a] & own[b]).any(-1).nonzero().flatten().tolist()
     ]
     if twice:
         raise PromptError(
-            f"groups of tokens overlap in {len(twice)} prompts", found=listed(twice), allowed="every token in one group"
+            f"groups of tokens overlap in {len(twice)} prompts",
+            found=listed(twice),
+            allowed="every token in one group",
+            hint="correct the spans of these roles",
         )
 
 
-def _without_relevant(kept: dict[str, Tensor]) -> list[int]:
-    bad = kept["distractor"].any(-1) & ~kept["relevant"].any(-1)
-    return bad.nonzero().flatten().tolist()
+def _refuse_empty(batch: Batch, kept: dict[str, Tensor], sentences: Sequence[Sequence[Sequence[int]]]) -> None:
+    without = kept["distractor"].any(-1) & ~kept["relevant"].any(-1)
+    empty = [f"{_named(batch, row)}: no relevant sentence" for row in without.nonzero().flatten().tolist()]
+    for row, own in enumerate(sentences):
+        if not without[row] and not all(own):
+            empty.append(f"{_named(batch, row)}: a sentence without a word")
+    if empty:
+        raise PromptError(
+            f"groups of tokens are empty in {len(empty)} prompts",
+            found=listed(empty),
+            allowed=f"beside distractors a relevant sentence ({' or '.join(RELEVANT)}); in each at least one token that is "
+            "no punctuation and not the first of the text",
+            hint="correct the spans of these roles",
+        )
+
+
+def _named(batch: Batch, row: int) -> str:
+    """Where the prompt stands in the user's file, or its place and beginning."""
+    known = batch.prompts[row].labels.get("id")
+    return f"prompt {row} {batch.prompts[row].text[:30]!r}" if known is None else str(known)
 
 
 def _sentences(batch: Batch, sink: Tensor) -> tuple[tuple[tuple[tuple[int, ...], ...], ...], tuple[int, ...]]:

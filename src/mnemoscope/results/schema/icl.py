@@ -206,8 +206,18 @@ RATIOS = Table(
     ),
     key=("copy", "task", "condition", "versus", "layer", "head"),
 )
+LEFT_OUT = Table(
+    doc="What of the user's file was not asked, with the reason.",
+    columns=(
+        Column("id", pl.String, "", "task / input, or where it stands in the file"),
+        Column("reason", pl.String, "", "one of a few sentences"),
+        Column("detail", pl.String, "", "what makes this case special"),
+    ),
+    key=("id", "reason"),
+)
 
 TABLES: dict[str, Table] = {
+    "icl_left_out": LEFT_OUT,
     "icl_prompts": PROMPTS,
     "icl_answers": ANSWERS,
     "icl_vectors": VECTORS,

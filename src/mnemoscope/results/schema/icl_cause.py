@@ -228,7 +228,7 @@ LINKS = Table(
     key=("copy", "task", "inside", "about", "behaviour", "within", "layer"),
 )
 LINK_POINTS = Table(
-    doc="The points behind the links at layer -1: change of every prompt from before to after examples.",
+    doc="The points behind the links at layer -1: change of every prompt that has both, from before to after examples.",
     columns=(
         *_PLACE,
         Column("inside", pl.String, "", "what changes inside"),

@@ -26,7 +26,7 @@ from mnemoscope.results.job import Job, seed_of
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.icl_cause import ABLATIONS, HEAD_GAINS, RUNS
 from mnemoscope.stats.layer_matched import Head, layer_matched
-from mnemoscope.studies.icl.cause import Item, Rows, place_of
+from mnemoscope.studies.icl.cause_items import Item, Rows, place_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import Design
 from mnemoscope.studies.icl.inside import inside

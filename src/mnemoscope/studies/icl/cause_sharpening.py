@@ -9,8 +9,8 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.icl_cause import RUNS, SHARPENING
-from mnemoscope.studies.icl.cause import Item, Rows, place_of
 from mnemoscope.studies.icl.cause_heads import asked_run, chosen_heads
+from mnemoscope.studies.icl.cause_items import Item, Rows, place_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import Design
 

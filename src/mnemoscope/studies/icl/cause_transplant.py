@@ -11,7 +11,7 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.icl_cause import CONTEXT_RUNS, PLACES, TRANSPLANTS
-from mnemoscope.studies.icl.cause import Item, Rows, place_of
+from mnemoscope.studies.icl.cause_items import Item, Rows, place_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import SHUFFLED, Design
 

@@ -28,51 +28,47 @@ def claims_of(tasks: Sequence[Task], tables: Mapping[str, pl.DataFrame]) -> tupl
     for task in tasks:
         if task.name == "persona":
             found += persona_claims(task, tables)
-            continue
-        if task.name == "lines":
-            found.append(_line_error(task, tables))
         elif task.name != "simple":
-            found.append(
-                _paired(
-                    f"C3.0 examples improve answers ({task.name})",
-                    ANSWERS,
-                    task,
-                    tables,
-                    "icl_behaviour",
-                    measure="right",
-                )
-            )
-        if task.name == "simple":
-            continue
-        found += _similarity(task, tables)
-        found += [
-            _paired(
-                f"C3.3 {target.name} is decoded better ({task.name})",
-                PROBE,
-                task,
-                tables,
-                "icl_probes",
-                target=target.name,
-                labels="task",
-                tokens=READ[0][0],
-                pooling=READ[0][1],
-                layer=-1,
-            )
-            for target in task.design.targets
-        ]
-        if "icl_ratios" in tables and tables["icl_ratios"].filter(pl.col("task") == task.name).height:
-            found.append(
-                _paired(
-                    f"C3.4 attention to what is relevant rises ({task.name})",
-                    RATIO,
-                    task,
-                    tables,
-                    "icl_ratios",
-                    layer=-1,
-                    head=-1,
-                )
-            )
+            found += [
+                _answers(task, tables),
+                *_similarity(task, tables),
+                *_decoded(task, tables),
+                *_ratio(task, tables),
+            ]
     return tuple(sorted(found, key=lambda claim: claim.name))
+
+
+def _answers(task: Task, tables: Mapping[str, pl.DataFrame]) -> Claim:
+    """C3.1 of lines; C3.0 of all other tasks."""
+    if task.name == "lines":
+        return _line_error(task, tables)
+    name = f"C3.0 examples improve answers ({task.name})"
+    return _paired(name, ANSWERS, task, tables, "icl_behaviour", measure="right")
+
+
+def _decoded(task: Task, tables: Mapping[str, pl.DataFrame]) -> list[Claim]:
+    """C3.3, a claim per target."""
+    read = {"labels": "task", "tokens": READ[0][0], "pooling": READ[0][1], "layer": -1}
+    return [
+        _paired(
+            f"C3.3 {target.name} is decoded better ({task.name})",
+            PROBE,
+            task,
+            tables,
+            "icl_probes",
+            target=target.name,
+            **read,
+        )
+        for target in task.design.targets
+    ]
+
+
+def _ratio(task: Task, tables: Mapping[str, pl.DataFrame]) -> list[Claim]:
+    """C3.4, where the prompts tell relevant from other sentences."""
+    if "icl_ratios" not in tables or not tables["icl_ratios"].filter(pl.col("task") == task.name).height:
+        return []
+    name = f"C3.4 attention to what is relevant rises ({task.name})"
+    return [_paired(name, RATIO, task, tables, "icl_ratios", layer=-1, head=-1)]
 
 
 def _similarity(task: Task, tables: Mapping[str, pl.DataFrame]) -> list[Claim]:

@@ -1,9 +1,11 @@
 """What is known about a task by design: conditions, hypotheses, nuisances, what a probe reads. No torch, no model.
 
 Hypotheses of methods P3.2 with the units that B7.1 permutes: slope labels among lines, names within activity and the reverse. A
-task of the user's own has the hypotheses that its labels allow: every label that is constant within an item and shared by items.
+task of the user's own has the hypotheses that its labels allow: every label that is constant within an item and groups
+items (ALIKE).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +14,10 @@ from mnemoscope.errors import DataError, listed
 
 PRESENT = "|"  # joins the names or activities that are present in a prompt
 RESERVED = ("id", "task", "item", "unit", "draw", "condition", "persona", "names", "activities", "first_name", "shots")
+ALIKE = (
+    "at least two values that two or more items share, at most half as many values as items, one value for each item"
+)
+FEWEST = 3  # items
 NEUTRAL, SHUFFLED = "neutral", "shuffled"
 EXAMPLE = "+example"  # behind a persona: with an example in front
 
@@ -136,7 +142,8 @@ def design_of(task: str, labels: Sequence[Mapping[str, Any]]) -> Design:
     _refuse_incomplete(task, labels, conditions)
     before = "none" if "none" in conditions else conditions[0]
     after = "example" if "example" in conditions else next(c for c in conditions if c != before)
-    shared = tuple(_shared(labels))
+    unfit = useless(labels)
+    shared = tuple(dict.fromkeys(key for one in labels for key in one if key not in (*RESERVED, *unfit)))
     return Design(
         task=task,
         before=before,
@@ -149,17 +156,28 @@ def design_of(task: str, labels: Sequence[Mapping[str, Any]]) -> Design:
     )
 
 
-def _shared(labels: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Labels that are constant within every item, differ between some items, and are shared by some."""
-    found: list[str] = []
+def useless(labels: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A user's labels that no hypothesis and no probe can use, with the reason. Reserved names are not among them."""
+    found: dict[str, str] = {}
     for name in dict.fromkeys(key for one in labels for key in one if key not in RESERVED):
         values: dict[str, set[str]] = {}
         for one in labels:
             values.setdefault(str(one["item"]), set()).add(str(one.get(name, "")))
-        distinct = {value for of_item in values.values() for value in of_item}
-        if all(len(of_item) == 1 for of_item in values.values()) and 1 < len(distinct) <= len(values) // 2:
-            found.append(name)
+        if why := _useless(values):
+            found[name] = why
     return found
+
+
+def _useless(values: Mapping[str, set[str]]) -> str:
+    """Why the values that a label has in every item make no groups of items; "" if they do."""
+    of_item = Counter(value for own in values.values() for value in own)
+    if any(len(own) > 1 for own in values.values()):
+        return "differs within an item"
+    if len(of_item) < 2:
+        return f"{next(iter(of_item))!r} in all {len(values)} items"
+    if len(of_item) > len(values) // 2 or sum(n > 1 for n in of_item.values()) < 2:
+        return f"{len(of_item)} values in {len(values)} items, {sum(n > 1 for n in of_item.values())} of them shared"
+    return ""
 
 
 def _refuse_incomplete(task: str, labels: Sequence[Mapping[str, Any]], conditions: tuple[str, ...]) -> None:
@@ -184,5 +202,6 @@ def _refuse_incomplete(task: str, labels: Sequence[Mapping[str, Any]], condition
             found=listed(short),
             allowed=f"every item under {', '.join(conditions)}: changes are paired",
         )
-    if len({item for item, _ in has}) < 3:
-        raise DataError(f"task {task!r} has too few items", found=str(len(has)), allowed="at least 3")
+    n = len({item for item, _ in has})
+    if n < FEWEST:
+        raise DataError(f"task {task!r} has too few items", found=str(n), allowed=f"at least {FEWEST}")

@@ -9,7 +9,7 @@ from mnemoscope.stats.estimate import Estimate
 from mnemoscope.studies.icl.claim_rules import Claim
 from mnemoscope.studies.icl.config import BRIEF
 from mnemoscope.studies.icl.frames import Task
-from mnemoscope.studies.icl.sentences import answered, inside
+from mnemoscope.studies.icl.sentences import answered, inside, not_used
 
 
 def headlines(
@@ -22,6 +22,7 @@ def headlines(
     verdicts = {claim.name: claim.judged().verdict for claim in claims}
     main, side = ([task for task in tasks if (task.name in BRIEF) == brief] for brief in (False, True))
     texts = [text for task in main for text in answered(task, tables["icl_behaviour"])]
+    texts += not_used(tasks, tables.get("icl_left_out"))
     texts += [text for task in main for text in inside(task, tables, verdicts)]
     texts += more
     texts += [text for task in side for text in answered(task, tables["icl_behaviour"])]

@@ -187,7 +187,8 @@ def _points(task: Task, inside: _Inside, name: str, outside: Mapping[str, np.nda
         change_inside=pl.Series(inside.values[after][level] - inside.values[before][level]),
         change_behaviour=pl.Series(outside[after] - outside[before]),
     )
-    return frame.select(list(LINK_POINTS.schema)).cast(pl.Schema(LINK_POINTS.schema))
+    there = frame.filter(pl.col("change_inside").is_finite() & pl.col("change_behaviour").is_finite())
+    return there.select(list(LINK_POINTS.schema)).cast(pl.Schema(LINK_POINTS.schema))
 
 
 def _predicted(tables: Mapping[str, pl.DataFrame], task: Task, config: Config) -> Iterator[dict[str, Any]]:

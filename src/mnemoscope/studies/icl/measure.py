@@ -27,12 +27,12 @@ from mnemoscope.model.padding import padding_reason
 from mnemoscope.model.spelling import all_spelled
 from mnemoscope.results.attention import attention_row, attention_table
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.icl import ANSWERS, ATTENTION, PROMPTS, VECTORS
+from mnemoscope.results.schema.icl import ANSWERS, ATTENTION, LEFT_OUT, PROMPTS, VECTORS
 from mnemoscope.results.schema.shared import SHOWN_PROMPTS, VERIFICATION
 from mnemoscope.studies.icl import cause
+from mnemoscope.studies.icl.asked import length, names, own_of, prompts
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.inside import GROUPS, Inside, inside
-from mnemoscope.studies.icl.prompts import length, prompts
 
 Models = Callable[..., LM]
 NAN = math.nan
@@ -67,7 +67,16 @@ def _answers(job: Job, config: Config, models: Models) -> dict[str, pl.DataFrame
     tables = {"icl_answers": pl.DataFrame(rows, schema=ANSWERS.schema), "verification": _verified(lm, job.id)}
     if job.args["copy"] == "trained":
         tables["icl_prompts"] = pl.DataFrame([_asked(lm, p, job.args["task"]) for p in own], schema=PROMPTS.schema)
+        tables |= _left_out(job, config, models())
     return tables
+
+
+def _left_out(job: Job, config: Config, lm: LM) -> dict[str, pl.DataFrame]:
+    """What of the user's file was not asked: written by the first job of all."""
+    if config.data is None or job.args["first"] or job.args["task"] != names(config, lm)[0]:
+        return {}
+    rows = [(case.id, case.reason, case.detail) for case in own_of(config, lm).left_out]
+    return {"icl_left_out": pl.DataFrame(rows, schema=LEFT_OUT.schema, orient="row")}
 
 
 def _verified(lm: LM, job: str) -> pl.DataFrame:

@@ -1,24 +1,13 @@
-"""Jobs of the icl study, and the prompts of a job: every task under every condition, for the model and its control copy."""
+"""Jobs of the icl study: answers and insides of every task, prompts to show, then the causal part."""
 
-from dataclasses import asdict
-from math import isnan
-
-import numpy as np
-
-from mnemoscope.data.lines import PRESETS, read
-from mnemoscope.data.prompt import Prompt
 from mnemoscope.errors import choose
-from mnemoscope.measures.answering import answered
-from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
-from mnemoscope.results.job import Job, canonical
-from mnemoscope.studies.icl import cause, tasks
-from mnemoscope.studies.icl.config import LINE_PRESETS, TASKS, Config
-from mnemoscope.studies.icl.design import design_of
+from mnemoscope.results.job import Job
+from mnemoscope.studies.icl import cause
+from mnemoscope.studies.icl.asked import line_preset, names, prompts, slug
+from mnemoscope.studies.icl.config import TASKS, Config
 
 COPIES = ("trained", "reinitialised")
-TRIED = 32  # prompts on which a model shows whether it can read decimals
-CONTROL_TASKS = ("lines", "passages")  # of the re-initialised copy; a user's own task always
 
 
 def plan(config: Config, lm: LM) -> tuple[Job, ...]:
@@ -34,74 +23,7 @@ def plan(config: Config, lm: LM) -> tuple[Job, ...]:
                 for first in range(0, n, config.per_job):
                     args = {"kind": kind, "copy": copy, "task": task, "preset": preset}
                     args |= {"first": first, "last": min(first + config.per_job, n)}
-                    jobs.append(Job(id=f"{kind}-{copy}-{_slug(task)}-{first:05d}", args=args))
+                    jobs.append(Job(id=f"{kind}-{copy}-{slug(task)}-{first:05d}", args=args))
     if "passages" in names(config, lm):
         jobs.append(Job(id="shown", args={"kind": "shown", "task": "passages"}))
     return (*jobs, *cause.jobs(config, lm))
-
-
-def names(config: Config, lm: LM) -> tuple[str, ...]:
-    """Tasks of this run: the built-in ones, or those of the user's file."""
-    return config.tasks if config.data is None else tuple(_users(config, lm))
-
-
-def prompts(config: Config, lm: LM, task: str, preset: str = "", *, copy: str = "trained") -> tuple[Prompt, ...]:
-    """All prompts of a task, in the order that jobs count them; the same whenever they are asked for.
-
-    The control copy is asked before and after only, and not at all in tasks that no claim about insides rests on.
-    """
-
-    def find() -> tuple[Prompt, ...]:
-        if config.data is not None:
-            return _users(config, lm)[task]
-        return tasks.asked(config, task, lambda text: length(lm, text), preset=preset or "decimals")
-
-    every = lm.once(f"icl prompts {task} {preset} {canonical(asdict(config))}", find)
-    if copy == "trained":
-        return every
-    if config.data is None and task not in CONTROL_TASKS:
-        return ()
-    design = design_of(task, [p.labels for p in every])
-    return tuple(p for p in every if p.labels["condition"] in (design.before, design.after))
-
-
-def length(lm: LM, text: str) -> int:
-    """Tokens of a text."""
-    return len(encode(lm.tokenizer, text, lm.bos).ids)
-
-
-def line_preset(config: Config, lm: LM) -> str:
-    """The preset of the line task. "auto": decimals, unless the model beats the mean y on small integers and not on decimals.
-
-    Judged on 32 prompts with 8 points: mean error of the greedy answer against that of answering the mean shown y.
-    """
-    if choose("line preset", config.lines, LINE_PRESETS) != "auto":
-        return config.lines
-    return lm.once(f"icl line preset {config.seed}", lambda: _tried(config, lm))
-
-
-def _tried(config: Config, lm: LM) -> str:
-    if _reads(config, lm, "decimals") or not _reads(config, lm, "small_integers"):
-        return "decimals"
-    return "small_integers"
-
-
-def _reads(config: Config, lm: LM, preset: str) -> bool:
-    own = tasks.asked(config, "lines", lambda text: length(lm, text), preset=preset)
-    own = [p for p in own if p.labels["condition"] == "k8"][:: max(1, len(own) // 5 // TRIED)][:TRIED]
-    said = [read(one.said) for one in answered(lm, own, candidates=False)]
-    true = np.array([float(p.labels["y"]) for p in own])
-    mean = np.abs(np.array([float(p.labels["mean_y"]) for p in own]) - true)
-    most = PRESETS[preset].span
-    errors = [most if isnan(y) else min(abs(y - t), most) for y, t in zip(said, true, strict=True)]
-    return float(np.mean(errors)) < float(mean.mean())
-
-
-def _users(config: Config, lm: LM) -> dict[str, tuple[Prompt, ...]]:
-    return lm.once(
-        f"icl user tasks {canonical(asdict(config))}", lambda: tasks.users(config, lambda text: length(lm, text))
-    )
-
-
-def _slug(task: str) -> str:
-    return "".join(c if c.isalnum() or c in "._=+-" else "-" for c in task)[:40]

@@ -25,6 +25,7 @@ from mnemoscope.studies.icl.behaviour_summary import cells as cells_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.frames import ORDER, Task
 
+FIXED = "the relevant sentence stands in the same place everywhere: recency and relevance cannot be told apart"
 MEAN = -1  # head: attention averaged over heads; layer: mean over layers
 
 
@@ -40,6 +41,7 @@ class Ratios:
     versions: Float[np.ndarray, "called prompt cell"]
     ratio: Float[np.ndarray, "prompt cell"]
     sink: Float[np.ndarray, "prompt cell"]
+    fixed: bool = False  # the relevant sentence stands in the same place in every prompt: no excess is defined
 
 
 def ratios_of(attention: pl.DataFrame, task: Task, copy: str) -> dict[str, Ratios]:
@@ -68,6 +70,7 @@ def _ratios(rows: pl.DataFrame, task: Task) -> Ratios:
         versions=_with_mean(versions, averaged),
         ratio=_with_mean(ratio, averaged),
         sink=_with_mean(sink, averaged),
+        fixed=bool((place == place[0]).all()),
     )
 
 
@@ -134,7 +137,7 @@ def _rng(config: Config, place: dict[str, str]) -> np.random.Generator:
 def _under(place: dict[str, str], own: Ratios, task: Task, config: Config) -> Iterator[dict[str, Any]]:
     versions = np.stack([per_unit(v, task) for v in own.versions])
     test = redraw_max_t(versions, rng=_rng(config, place), n_perm=config.permutations, side="two-sided")
-    means = clustered_means(own.versions[0], task.units)
+    means = _means(own.versions[0], task, fixed=own.fixed)
     yield from _rows(place, own.cells, means, test.p, test.p_single, own.ratio.mean(0), own.sink.mean(0))
 
 
@@ -145,7 +148,8 @@ def _changed(
     test = sign_flip_max_t(
         per_unit(values, task), rng=_rng(config, place), n_perm=config.permutations, side="two-sided"
     )
-    means = replace(clustered_means(values, task.units), method=f"paired difference; mean; CV3 t; {test.method}")
+    means = _means(values, task, fixed=after.fixed or before.fixed)
+    means = replace(means, method=f"paired difference; mean; CV3 t; {test.method}")
     ratio, sink = after.ratio.mean(0) - before.ratio.mean(0), after.sink.mean(0) - before.sink.mean(0)
     yield from _rows(place, after.cells, means, test.p, test.p_single, ratio, sink)
 
@@ -155,10 +159,17 @@ def _beyond(task: Task, mine: dict[str, Ratios], other: dict[str, Ratios]) -> It
     before, after = task.design.before, task.design.after
     place = {"copy": "trained", "task": task.name, "condition": after, "versus": f"{before}{BEYOND}"}
     change = [one[after].versions[0, :, -1:] - one[before].versions[0, :, -1:] for one in (mine, other)]
-    none = np.full(1, math.nan)
-    yield from _rows(
-        place, mine[after].cells[-1:], clustered_means(change[0] - change[1], task.units), none, none, none, none
+    means = _means(
+        change[0] - change[1], task, fixed=any(one[c].fixed for one in (mine, other) for c in (before, after))
     )
+    none = np.full(1, math.nan)
+    yield from _rows(place, mine[after].cells[-1:], means, none, none, none, none)
+
+
+def _means(values: Float[np.ndarray, "prompt cell"], task: Task, *, fixed: bool) -> Estimates:
+    """Mean of every cell over units; undefined for a reason of its own where the relevant sentence never moves."""
+    means = clustered_means(values, task.units)
+    return replace(means, reason=np.full(len(means), FIXED, dtype=object)) if fixed else means
 
 
 def _rows(

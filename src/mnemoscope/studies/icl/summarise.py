@@ -48,5 +48,5 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     more, said = caused.pop("claims", None), caused.pop("headlines", None)
     judged = claims_of(tasks, found)
     found["claims"] = table_of(judged, more)
-    found["headlines"] = headlines(tasks, judged, found, [] if said is None else said["text"].to_list())
+    found["headlines"] = headlines(tasks, judged, {**tables, **found}, [] if said is None else said["text"].to_list())
     return {**found, **caused}

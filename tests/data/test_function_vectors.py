@@ -59,6 +59,9 @@ def test_files_are_read_and_faults_listed(tmp_path: Path) -> None:
     (tmp_path / "v.json").write_text('[{"input": "a", "output": "b"}]', encoding="utf-8")
     with pytest.raises(DataError, match="two different inputs"):
         fv.read(tmp_path / "v.json")
+    (tmp_path / "v.json").write_text('[{"input": "a", "output": "b"}, "c", {"input": "d", "output": "e"}]')
+    with pytest.raises(DataError, match="entry 1 is a str"):
+        fv.read(tmp_path / "v.json")
 
 
 def test_too_many_shots_and_unknown_forms_are_refused() -> None:

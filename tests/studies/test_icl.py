@@ -533,6 +533,19 @@ def test_a_headline_of_no_error_names_lines_and_not_the_worst_case():
     assert "[" in text.split("with 2 points;")[0]
 
 
+def test_a_headline_of_answers_that_are_no_numbers_says_so():
+    from mnemoscope.studies.icl.behaviour_summary import behaviour
+    from mnemoscope.studies.icl.sentences import answered
+
+    lines = [{"item": f"l{i}#0", "line": f"l{i}", "span": 53.0, "mean_y": 5.0, "y": 5.0 + i} for i in range(8)]
+    said = {("k2", "error"): [53.0] * 8, ("k8", "error"): [53.0, 53.0, 1, 2, 1, 2, 1, 2]}
+    made = answers_of("lines", lines, said)
+    task = replace(made, answers=made.answers.with_columns(unread=(pl.col("error") == 53).cast(pl.Float64)))
+    (text,) = answered(task, behaviour((task,)))
+    assert "no number in any of 8 prompts, counted as the largest error, 53.00, with 2 points; 14.38 [" in text
+    assert "] (25% are no numbers, counted as the largest error) with 8 points" in text
+
+
 def test_fewer_items_than_folds_are_refused_before_anything_is_run(tmp_path):
     from mnemoscope.errors import DataError
     from mnemoscope.studies.icl import own_tasks

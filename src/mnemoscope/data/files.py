@@ -31,7 +31,10 @@ def read_json(path: Path) -> JSON:
         return cast("JSON", json.loads(read_text(path)))
     except json.JSONDecodeError as reason:
         raise DataError(
-            f"{path} is not JSON", found=f"line {reason.lineno} column {reason.colno}: {reason.msg}"
+            f"{path} is not JSON",
+            found=f"line {reason.lineno} column {reason.colno}: {reason.msg}",
+            allowed="one whole JSON value",
+            hint="see whether the file was cut off, or a comma or quotation mark is missing there",
         ) from reason
 
 

@@ -36,19 +36,24 @@ class Task:
 
 
 def is_task(value: JSON) -> bool:
-    """Whether a JSON value looks like a list of input/output pairs."""
-    records = objects(value)
+    """Whether a JSON value looks like a list of input/output pairs: its first entry is one."""
+    records = objects(value[:1]) if isinstance(value, list) else []
     return bool(records) and {"input", "output"} <= set(records[0])
 
 
 def read(path: Path) -> tuple[Task, tuple[LeftOut, ...]]:
     """Read one task. Pairs without input or output are left out and listed.
 
-    Numbers are read as they would be written. Raises DataError if the file is no list of pairs, or has fewer than two inputs.
+    Numbers are read as they would be written. Raises DataError if the file is no list of pairs, holds anything else among them,
+    or has fewer than two inputs.
     """
     value = read_json(path)
-    if not is_task(value):
-        raise DataError(f"{path} is not a task", allowed='a JSON list of {"input": ..., "output": ...}')
+    entries = value if isinstance(value, list) and is_task(value) else []
+    other = [f"entry {i} is a {type(entry).__name__}" for i, entry in enumerate(entries) if not isinstance(entry, dict)]
+    if other or not entries:
+        raise DataError(
+            f"{path} is not a task", found=listed(other), allowed='a JSON list of {"input": ..., "output": ...}'
+        )
     pairs: list[tuple[str, str]] = []
     left: list[LeftOut] = []
     for number, record in enumerate(objects(value)):

@@ -74,7 +74,8 @@ def answered(task: Task, table: pl.DataFrame) -> list[str]:
     rows = {c: found for c in order if (found := row(table, condition=c, **place)) is not None}
     if not rows:
         return []
-    said = "; ".join(f"{_said(one, measure)} {condition(task, c)}" for c, one in rows.items())
+    unread = {c: row(table, condition=c, **{**place, "measure": "parse failure"}) for c in rows}
+    said = "; ".join(f"{_said(one, measure, unread[c])} {condition(task, c)}" for c, one in rows.items())
     what = {
         "error": "mean distance of the answer from the true y",
         "content": "answers with the true activity",
@@ -85,16 +86,22 @@ def answered(task: Task, table: pl.DataFrame) -> list[str]:
     return [text, *_interaction(task, table)]
 
 
-def _said(one: Mapping[str, Any], measure: str) -> str:
+def _said(one: Mapping[str, Any], measure: str, unread: Mapping[str, Any] | None) -> str:
     """Estimate and interval. Errors that all agree have no spread to make an interval of: the number of lines that might differ.
 
     The table's interval there is that share of lines times the largest error there can be: a bound for the worst case, which
     beside intervals of errors that were made looks like one of them.
     """
-    if measure != "error" or one["method"] != AGREE:
+    if measure != "error":
         return number(one, share=measure in SHARES)
+    share = 0.0 if unread is None else unread["estimate"]
+    if share == 1:
+        return f"no number in any of {one['n']} prompts, counted as the largest error, {one['estimate']:.2f},"
+    more = f" ({share:.0%} are no numbers, counted as the largest error)" if share > 0 else ""
+    if one["method"] != AGREE:
+        return f"{number(one)}{more}"
     most = exact(0, one["n_units"]).high
-    return f"{one['estimate']:.2f} in all {one['n']} prompts (95%: of such lines at most {most:.0%} would differ)"
+    return f"{one['estimate']:.2f} in all {one['n']} prompts (95%: of such lines at most {most:.0%} would differ){more}"
 
 
 def _guessing(task: Task, measure: str, rows: Mapping[str, Mapping[str, Any]]) -> str:

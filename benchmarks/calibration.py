@@ -17,7 +17,6 @@ from mnemoscope.stats.correlation import correlate
 from mnemoscope.stats.links import within_slope
 from mnemoscope.stats.maxt import label_max_t, redraw_max_t, sign_flip_max_t
 from mnemoscope.stats.permutation import sign_flip_test
-from mnemoscope.stats.pigeonhole import pigeonhole_mean
 from mnemoscope.stats.probe import classify, grouped_folds
 from mnemoscope.stats.probe_controls import shuffled_among_items
 from mnemoscope.stats.rates import Calibration, judged_coverage, judged_p
@@ -153,14 +152,6 @@ def two_way_t_without_effects(rng: Rng) -> bool:
     return held(one.low, 0.0, one.high)
 
 
-def two_way_pigeonhole(rng: Rng) -> bool:
-    """Both groupings have effects, percentile pigeonhole."""
-    doc, tail = rng.integers(0, 40, 400), rng.integers(0, 30, 400)
-    x = 0.5 * rng.normal(size=40)[doc] + 0.5 * rng.normal(size=30)[tail] + rng.normal(size=400)
-    one = pigeonhole_mean(x, doc, tail, rng=rng, n_boot=299)
-    return held(one.low, 0.0, one.high)
-
-
 def in_relations(rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Skewed values of 20 topics that two relations share and 12 of a third; relations differ by 4 and by 3."""
     relations = np.repeat(["a", "b", "c"], [20, 20, 12])
@@ -269,7 +260,6 @@ TRUTHS: dict[str, Callable[[Rng], bool]] = {
         clustered_bootstrap,
         two_way_t,
         two_way_t_without_effects,
-        two_way_pigeonhole,
         stratified_t,
         stratified_bootstrap,
         ratio_studentised,

@@ -8,14 +8,11 @@ jackknife-t on Fisher's scale (changes: without a scale), which were used before
 the largest value is attained, by all units or with one left out.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Float
 
 from benchmarks.icl_planted import share
-from benchmarks.machine import machine, table
+from benchmarks.machine import options, report
 from mnemoscope.stats.jackknife import jackknife_t
 from mnemoscope.stats.rdm import dense, differs, numeric, rdm
 from mnemoscope.stats.rsa import whole_and
@@ -111,16 +108,11 @@ def changes(seeds: int) -> list[tuple[str, ...]]:
 
 def main() -> None:
     """Print, and with --write add to RESULTS.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=int, default=400)
-    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
-    text = f"\n## icl_coverage, {asked.seeds} seeds\n\n{machine()}\n\n"
-    text += table(HEAD, alignments(asked.seeds) + changes(asked.seeds)) + "\n"
-    print(text)
-    if asked.write:
-        with Path(__file__).with_name("RESULTS.md").open("a") as file:
-            file.write(text)
+    rows = alignments(asked.seeds) + changes(asked.seeds)
+    report(f"icl_coverage, {asked.seeds} seeds", HEAD, rows, write=asked.write)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from scipy.stats import binomtest
 
-from benchmarks.machine import machine, table
+from benchmarks.machine import machine, options, table
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import view
 from mnemoscope.reference import planted
@@ -190,7 +190,7 @@ def part(name: str, asked: argparse.Namespace) -> str:
 
 def main() -> None:
     """Print each part as it is done, and with --write add it to RESULTS.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--models", type=int, default=100, help="built to see that they hold the codes")
     parser.add_argument("--seeds", type=int, default=2000, help="of geometry")
     parser.add_argument("--sets", type=int, default=1000, help="of twin and noise")
@@ -198,7 +198,6 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=["geometry", "twin", "noise"], choices=["geometry", "twin", "noise"]
     )
-    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     texts = [f"\n## icl_planted, {asked.seeds} seeds, {asked.sets} sets\n\n{machine()}\n"]

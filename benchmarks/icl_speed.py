@@ -5,15 +5,13 @@ turns alternate, the median of the ratios of processor time counts. Two kinds of
 example. Run: python -m benchmarks.icl_speed [--quick] [--turns 5] [--write]
 """
 
-import argparse
 import statistics
 import time
-from pathlib import Path
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks.machine import machine, table
+from benchmarks.machine import options, report
 from mnemoscope.engine.record import record
 from mnemoscope.model.batch import Batch, batch_of_ids, tokenize
 from mnemoscope.model.lm import LM, view
@@ -75,11 +73,10 @@ def compared(lm: LM, every: list[Batch], turns: int) -> tuple[float, float, floa
 
 def main() -> None:
     """Print one row for each kind of prompt; with --write add them to RESULTS.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--quick", action="store_true", help="a small model, few prompts")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     lm = subject(asked.quick)
@@ -94,11 +91,7 @@ def main() -> None:
         )
     head = ("condition", "prompts", "tokens", "plain, ms cpu", "inside, ms cpu", "ratio", "promised")
     size = f"{lm.n_layers} layers x {lm.n_heads} heads x {lm.d_model}, {asked.threads} thread(s), {asked.turns} turns"
-    text = f"\n## icl_speed, {size}\n\n{machine()}\n\n{table(head, rows)}\n"
-    print(text)
-    if asked.write:
-        with Path(__file__).with_name("RESULTS.md").open("a") as file:
-            file.write(text)
+    report(f"icl_speed, {size}", head, rows, write=asked.write)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What benchmarks share: the machine that a number was measured on, and rows of a table."""
 
+import argparse
 import platform
 import subprocess
 from importlib.metadata import version
@@ -23,3 +24,19 @@ def machine() -> str:
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Markdown."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, tuple("---" for _ in head), *rows))
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with --write."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="add the table to RESULTS.md")
+    return parser
+
+
+def report(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]], *, write: bool) -> None:
+    """Print a table under its title and machine; with `write` add it to RESULTS.md."""
+    text = f"\n## {title}\n\n{machine()}\n\n{table(head, rows)}\n"
+    print(text)
+    if write:
+        with Path(__file__).with_name("RESULTS.md").open("a") as file:
+            file.write(text)

@@ -12,14 +12,14 @@ def of_ids(lm, before, after, answers):
     from dataclasses import replace
 
     from mnemoscope.data.prompt import Prompt
-    from mnemoscope.measures import transplant as tp
+    from mnemoscope.measures import transplant_runs as tr
     from mnemoscope.measures.answer_margin import forced
     from mnemoscope.model.answers import Answer
     from mnemoscope.model.batch import batch_of_ids
 
     held = [Answer(prompt=Prompt(text="x"), ids=a, foils=((f,),), route="extended") for a, f in answers]
     shared = np.array([3] * len(before))
-    items = {tp.ITEM: [((len(row) - 3, len(row)),) for row in before]}
+    items = {tr.ITEM: [((len(row) - 3, len(row)),) for row in before]}
     source = replace(
         batch_of_ids(lm, after),
         spans={
@@ -27,10 +27,10 @@ def of_ids(lm, before, after, answers):
             "item": tuple(((len(row) - 3, len(row)),) for row in after),
         },
     )
-    return tp.Runs(
+    return tr.Runs(
         before=forced(lm, before, held, items),
-        after={tp.SAME: forced(lm, after, held)},
-        sources=dict.fromkeys(tp.SOURCES, source),
+        after={tr.SAME: forced(lm, after, held)},
+        sources=dict.fromkeys(tr.SOURCES, source),
         kept=tuple(range(len(before))),
         partner=tuple(range(1, len(before) + 1)),
         shared=shared,
@@ -60,9 +60,10 @@ def test_a_run_transplanted_into_itself_changes_nothing(lm):
 
 def test_behind_the_last_block_the_last_token_is_the_run_behind_examples(lm):
     from mnemoscope.measures import transplant as tp
+    from mnemoscope.measures import transplant_runs as tr
 
     aligned = of_ids(lm, ITEMS, [PREFIX + item for item in ITEMS], [((5,), 7), ((1,), 2), ((3,), 9)])
-    found, after = tp.transplanted(lm, aligned), tp.behind(lm, aligned)[tp.SAME]
+    found, after = tp.transplanted(lm, aligned), tp.behind(lm, aligned)[tr.SAME]
     for name in ("logprob", "margin"):
         patched = getattr(found, name)[0, tp.PLACES.index("end"), -1]
         assert np.abs(patched - after[name]).max() < 1e-3
@@ -96,6 +97,7 @@ def test_planted_induction_moves_with_the_last_token_and_only_behind_the_head(fa
     """before: x A; after: A B x A, answer B. The pair is in the prefix, the head in layer 1: layer 0 carries nothing of it."""
     from mnemoscope.data.prompt import Prompt
     from mnemoscope.measures import transplant as tp
+    from mnemoscope.measures import transplant_runs as tr
     from mnemoscope.model.lm import view
     from mnemoscope.reference import planted
 
@@ -108,24 +110,25 @@ def test_planted_induction_moves_with_the_last_token_and_only_behind_the_head(fa
         a, b, c, x = words[i], words[i + 5], words[i + 10], words[i + 15]
         for name, text in (("before", f"{x} {a}"), ("after", f"{a} {b} {x} {a}"), ("shuffled", f"{a} {c} {x} {a}")):
             texts[name].append(Prompt(text=text, answer=f" {b}", foils=(f" {c}",), labels={"item": str(i)}))
-    aligned = tp.runs(
+    aligned = tr.runs(
         lm, *texts.values(), units=["0", "1", "2", "3"], neutral=[f"{a} {b}" for a, b in itertools.pairwise(rest)]
     )
     assert aligned.padded == (family == "gpt2")
     found, behind = tp.transplanted(lm, aligned), tp.behind(lm, aligned)
-    gain = (behind[tp.SAME]["margin"] - found.before["margin"]).sum()
+    gain = (behind[tr.SAME]["margin"] - found.before["margin"]).sum()
     assert gain > 1
-    recovery = {s: (found.margin[k] - found.before["margin"]).sum(-1) / gain for k, s in enumerate(tp.SOURCES)}
+    recovery = {s: (found.margin[k] - found.before["margin"]).sum(-1) / gain for k, s in enumerate(tr.SOURCES)}
     for place in range(2):
-        np.testing.assert_allclose(recovery[tp.SAME][place], [0, 1], atol=0.02)
-        np.testing.assert_allclose(recovery[tp.NEUTRAL_PREFIX][place], [0, 0], atol=0.02)
-        assert recovery[tp.SHUFFLED][place, 1] < -0.9  # the state says the wrong word, as loudly
+        np.testing.assert_allclose(recovery[tr.SAME][place], [0, 1], atol=0.02)
+        np.testing.assert_allclose(recovery[tr.NEUTRAL_PREFIX][place], [0, 0], atol=0.02)
+        assert recovery[tr.SHUFFLED][place, 1] < -0.9  # the state says the wrong word, as loudly
     assert np.isfinite(found.logprob).all()
 
 
 def test_items_share_what_is_the_same_in_all_runs():
     from mnemoscope.data.prompt import Prompt
     from mnemoscope.measures import transplant as tp
+    from mnemoscope.measures import transplant_runs as tr
     from mnemoscope.model.lm import view
     from mnemoscope.reference import planted
 
@@ -140,7 +143,7 @@ def test_items_share_what_is_the_same_in_all_runs():
         )
     ]
     after = [Prompt(text=f"{w[5]} {before[0].text}", answer=f" {w[3]}")]
-    whole = tp.runs(lm, before, after, after, neutral=[w[9]])
-    asked = tp.runs(lm, before, after, after, start="query", neutral=[w[9]])
+    whole = tr.runs(lm, before, after, after, neutral=[w[9]])
+    asked = tr.runs(lm, before, after, after, start="query", neutral=[w[9]])
     assert (int(whole.shared[0]), int(asked.shared[0])) == (3, 2)
-    assert np.isnan(tp.transplanted(lm, asked).logprob[tp.SOURCES.index(tp.OTHER)]).all()  # no other item: no number
+    assert np.isnan(tp.transplanted(lm, asked).logprob[tr.SOURCES.index(tr.OTHER)]).all()  # no other item: no number

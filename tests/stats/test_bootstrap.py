@@ -9,7 +9,6 @@ from scipy import stats
 from mnemoscope.errors import OptionError
 from mnemoscope.stats.bootstrap import bootstrap, bootstrap_ratio, bootstrap_ratios, multiplicities
 from mnemoscope.stats.clusters import clustered_mean
-from mnemoscope.stats.pigeonhole import pigeonhole_mean
 
 
 def test_bca_is_scipys():
@@ -62,16 +61,6 @@ def test_a_planted_ratio_is_covered():
 def test_resamples_have_the_size_of_the_sample():
     drawn = multiplicities(7, 50, np.random.default_rng(0))
     assert (drawn.sum(axis=1) == 7).all()
-
-
-def test_pigeonhole_is_wider_than_one_way_and_holds_the_mean():
-    rng = np.random.default_rng(9)
-    doc, tail = (x.ravel() for x in np.meshgrid(np.arange(15), np.arange(15)))
-    x = rng.normal(size=15)[doc] + rng.normal(size=15)[tail] + rng.normal(size=225)
-    two = pigeonhole_mean(x, doc, tail, rng=rng, n_boot=500)
-    one = bootstrap_ratio(x, None, doc, rng=rng, n_boot=500, interval="percentile")
-    assert two.estimate == pytest.approx(x.mean())
-    assert two.high - two.low > one.high - one.low
 
 
 def test_undefined_says_why():

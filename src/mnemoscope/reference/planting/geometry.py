@@ -34,19 +34,17 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float, Int
 
-from mnemoscope.data.prompt import Prompt, joined
 from mnemoscope.errors import InputError, choose
 from mnemoscope.reference.planting.decoys import PREVIOUS, roles_of_decoys
+from mnemoscope.reference.planting.geometry_world import World, prompts_of, world_of
 from mnemoscope.reference.planting.parts import BOTH, MATCH, RESTING, Circuit, Head, Mlp, block
 from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
 from mnemoscope.reference.planting.truth import Json, Signature
-from mnemoscope.reference.planting.words import made_up
 
 MEASURES = ("ratio", "move")
 HYPOTHESES = ("activities", "names")
 N_LAYERS = 4
 TRIES = 300
-N_STRANGERS = 3  # names and activities that occur in examples only
 ANSWER, STANDING = 2.0, 1.2  # of cluster 1 on its answer, and on the word that breaks the format
 
 
@@ -64,16 +62,6 @@ class Sizes:
     draws: int = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """Names and activities of items, and of the strangers in examples."""
-
-    names: tuple[str, ...]
-    activities: tuple[str, ...]
-    strangers: tuple[str, ...]
-    pastimes: tuple[str, ...]
-
-
 def plan(sizes: Sizes, dice: Dice, *, twin: bool) -> Plan:
     """Work the circuit out."""
     kind = "geometry_twin" if twin else "geometry"
@@ -84,13 +72,7 @@ def plan(sizes: Sizes, dice: Dice, *, twin: bool) -> Plan:
             f"strengths {sizes.strength} of a planted geometry",
             allowed=f"0 <= without example < {STANDING / ANSWER} < with example",
         )
-    n, words = sizes.people, made_up(2 * sizes.people + 2 * N_STRANGERS, rng=dice.words)
-    world = World(
-        names=words[:n],
-        activities=words[n : 2 * n],
-        strangers=words[2 * n : -N_STRANGERS],
-        pastimes=words[-N_STRANGERS:],
-    )
+    n, world = sizes.people, world_of(sizes.people, dice.words)
     own = {"activities": np.tile(np.arange(n), n), "names": np.repeat(np.arange(n), n)}
     clusters = _orthogonal(own, dice.circuit) if twin else own[sizes.hypothesis]
     items = [(i // n, i % n, int(c)) for i, c in enumerate(clusters)]
@@ -106,7 +88,7 @@ def plan(sizes: Sizes, dice: Dice, *, twin: bool) -> Plan:
             "log_ratio": list(sizes.log_ratio),
             "geometry_layers": [2, 3],
         },
-        prompts=_prompts(world, sizes, items, dice.texts),
+        prompts=prompts_of(world, sizes.sentences, sizes.draws, items, rng=dice.texts),
         n_heads=sizes.heads,
         realised=partial(_realised, items=items),
     )
@@ -199,53 +181,6 @@ def _realised(circuit: Circuit, *, items: list[tuple[int, int, int]]) -> Mapping
     order = [planted.cols.index(f"cluster/{c}") for c in range(len(planted.cols))]
     low, high = planted.values[:n, order], planted.values[n:, order]
     return {"item_codes": {"without": low.tolist(), "with": (low + high).tolist()}}
-
-
-def _prompts(
-    world: World, sizes: Sizes, items: list[tuple[int, int, int]], rng: np.random.Generator
-) -> tuple[Prompt, ...]:
-    return tuple(
-        prompt
-        for item in items
-        for draw in range(sizes.draws)
-        for prompt in _pair(world, sizes.sentences, item, draw, rng)
-    )
-
-
-def _pair(
-    world: World, sentences: int, item: tuple[int, int, int], draw: int, rng: np.random.Generator
-) -> tuple[Prompt, Prompt]:
-    """The same passage without and with an example."""
-    i, j, cluster = item
-    others = [
-        [int(x) for x in rng.permutation([y for y in range(len(world.names)) if y != own])[: sentences - 1]]
-        for own in (i, j)
-    ]
-    told = [("distractor", world.names[a], world.activities[b]) for a, b in zip(*others, strict=True)]
-    place = int(rng.integers(sentences))
-    told.insert(place, ("relevant", world.names[i], world.activities[j]))
-    passage = [piece for role, name, activity in told for piece in ((role, f"{name} {activity} ."), " ")]
-    question = ["ask ", ("asked", world.names[i]), " ", ("query", "?")]
-    order = rng.permutation(N_STRANGERS)
-    example = " ".join(f"{world.strangers[a]} {world.pastimes[a]} ." for a in order)
-    example += f" ask {world.strangers[order[0]]} ? {world.pastimes[order[0]]} ;"
-    labels = {
-        "item": f"{world.names[i]}/{world.activities[j]}",
-        "name": world.names[i],
-        "activity": world.activities[j],
-        "cluster": cluster,
-        "draw": draw,
-        "distractors": sentences - 1,
-        "place": place,
-    }
-    said = {
-        "answer": f" {world.activities[j]}",
-        "foils": tuple(f" {a}" for _, _, a in told if a != world.activities[j]),
-    }
-    return (
-        joined([*passage, *question], labels={**labels, "example": False}, **said),
-        joined([("example", example), " ", *passage, *question], labels={**labels, "example": True}, **said),
-    )
 
 
 def _roles() -> dict[str, Role]:

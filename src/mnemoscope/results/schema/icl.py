@@ -8,9 +8,9 @@ contrast, `versus` names the condition that is subtracted; it is empty where the
 import polars as pl
 
 from mnemoscope.results.schema import icl_cause
+from mnemoscope.results.schema.icl_columns import BEHIND, COPY, estimate
 from mnemoscope.results.schema.table import Column, Table
 
-COPIES = ("trained", "reinitialised")
 TOKENS = ("all", "relevant")
 POOLINGS = ("max", "mean", "last")
 MEASURES = ("right", "content", "error", "parse failure", "logprob", "margin")
@@ -18,7 +18,7 @@ KINDS = ("spearman", "partial", "tau-a")
 DISTANCES = ("cosine", "correlation")
 
 _PROMPT = (
-    Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES),
+    COPY,
     Column("task", pl.String, "", "lines, passages, simple, persona, or the name of the user's task"),
     Column("condition", pl.String, "", "what stands in front of the item; lines: number of points"),
     Column("item", pl.String, "", "what is asked: the same under every condition"),
@@ -42,22 +42,6 @@ _POOLED = (
     ),
 )
 
-
-def _estimate(unit: str, what: str) -> tuple[Column, ...]:
-    return (
-        Column("estimate", pl.Float64, unit, what),
-        Column("low", pl.Float64, "as estimate", "lower end of the 95% interval"),
-        Column("high", pl.Float64, "as estimate", "upper end"),
-        Column("p", pl.Float64, "", "uncorrected; nan where no test was made"),
-    )
-
-
-_BEHIND = (
-    Column("n", pl.Int64, "observations", "prompts, or pairs of prompts, behind the estimate"),
-    Column("n_units", pl.Int64, "units", "independent units: lines, or name-activity pairs"),
-    Column("method", pl.String, "", "how interval and p were made"),
-    Column("reason", pl.String, "", "why the estimate is nan; else empty"),
-)
 
 PROMPTS = Table(
     doc="One row per prompt: what was asked, and what the design says about it.",
@@ -112,9 +96,9 @@ BEHAVIOUR = Table(
     columns=(
         *_CONTRAST,
         Column("measure", pl.String, "", "what is averaged", MEASURES),
-        *_estimate("share, y, or nats", "mean over prompts (of the difference)"),
+        *estimate("share, y, or nats", "mean over prompts (of the difference)"),
         Column("chance", pl.Float64, "as estimate", "what needs no reading; nan where there is no such number"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "condition", "versus", "measure"),
 )
@@ -133,12 +117,12 @@ ALIGNMENT = Table(
             DISTANCES,
         ),
         Column("kind", pl.String, "", "spearman; partial: nuisances taken out; tau-a of Kendall", KINDS),
-        *_estimate("rank correlation", "alignment (or its change)"),
+        *estimate("rank correlation", "alignment (or its change)"),
         Column("p_maxt", pl.Float64, "", "max-T corrected over layers"),
         Column("null_low", pl.Float64, "rank correlation", "2.5% of the permuted alignments"),
         Column("null_high", pl.Float64, "rank correlation", "97.5% of them"),
         Column("ceiling", pl.Float64, "rank correlation", "what a perfect hypothesis could reach; nan: no ceiling"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "hypothesis", "tokens", "pooling", "distance", "kind", "condition", "versus", "layer"),
 )
@@ -173,10 +157,10 @@ PROBES = Table(
         Column("target", pl.String, "", "what is read"),
         Column("labels", pl.String, "", "task; control (labels on a recurring word); shuffled (among items)"),
         *_POOLED,
-        *_estimate("accuracy above base, or R2", "or their paired change; above layer 0: see gain0"),
+        *estimate("accuracy above base, or R2", "or their paired change; above layer 0: see gain0"),
         Column("base", pl.Float64, "accuracy, or squared error", "what needs no input"),
         Column("gain0", pl.Float64, "as estimate", "above the same probe at layer 0"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "target", "labels", "tokens", "pooling", "condition", "versus", "layer"),
 )
@@ -198,11 +182,11 @@ RATIOS = Table(
         *_CONTRAST,
         Column("layer", pl.Int64, "", "0 is the first; -1: mean over layers"),
         Column("head", pl.Int64, "", "query head; -1: attention averaged over heads, as published"),
-        *_estimate("nats", "excess of the log ratio (or its change)"),
+        *estimate("nats", "excess of the log ratio (or its change)"),
         Column("p_maxt", pl.Float64, "", "max-T corrected over heads of all layers"),
         Column("ratio", pl.Float64, "nats", "the log ratio itself"),
         Column("sink", pl.Float64, "share of attention", "on sinks"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "condition", "versus", "layer", "head"),
 )

@@ -6,9 +6,9 @@ nats: log probability of the whole right answer, and its margin over the nearest
 
 import polars as pl
 
+from mnemoscope.results.schema.icl_columns import BEHIND, COPY, estimate
 from mnemoscope.results.schema.table import Column, Table
 
-COPIES = ("trained", "reinitialised")
 MEASURES = ("logprob", "margin")
 SOURCES = ("same item", "other item", "shuffled answers", "neutral prefix")
 PLACES = ("last token", "item tokens")
@@ -17,7 +17,7 @@ OPS = ("mean", "resample", "zero")
 SENTENCES = ("relevant", "distractor")
 
 _PLACE = (
-    Column("copy", pl.String, "", "the model, or its control with freshly drawn weights", COPIES),
+    COPY,
     Column("task", pl.String, "", "lines, passages, or the name of the user's task"),
 )
 _ITEM = (
@@ -37,22 +37,6 @@ _CHANGE = (
 _MEASURE = Column("measure", pl.String, "", "what is read of the answer", MEASURES)
 _RUN = Column("run", pl.String, "", "which run is changed: before (no examples) or after (behind them)", RUNS)
 
-
-def _estimate(unit: str, what: str) -> tuple[Column, ...]:
-    return (
-        Column("estimate", pl.Float64, unit, what),
-        Column("low", pl.Float64, unit, "lower end of the 95% interval over units"),
-        Column("high", pl.Float64, unit, "upper end"),
-        Column("p", pl.Float64, "", "uncorrected; nan where no test was made"),
-    )
-
-
-_BEHIND = (
-    Column("n", pl.Int64, "prompts", "prompts behind the estimate"),
-    Column("n_units", pl.Int64, "units", "independent units: items, or lines"),
-    Column("method", pl.String, "", "how interval and p were made"),
-    Column("reason", pl.String, "", "why the estimate is nan; else empty"),
-)
 
 CONTEXT_RUNS = Table(
     doc="The runs that transplants lie between, as they are: before examples, behind them, behind their controls. `shared`: tokens "
@@ -86,7 +70,7 @@ RECOVERY = Table(
         Column("place", pl.String, "", "tokens that were transplanted", PLACES),
         Column("source", pl.String, "", "where they come from", SOURCES),
         Column("layer", pl.Int64, "", "behind this block; -1: mean over the upper half of the layers without the last"),
-        *_estimate("share of the gain", "recovery minus that of the neutral prefix"),
+        *estimate("share of the gain", "recovery minus that of the neutral prefix"),
         Column("p_maxt", pl.Float64, "", "effect above the neutral prefix's, max-T over layers and places"),
         Column("recovery", pl.Float64, "share of the gain", "before subtracting; nan without a gain"),
         Column("recovery_low", pl.Float64, "share of the gain", "lower end of its 95% interval"),
@@ -94,7 +78,7 @@ RECOVERY = Table(
         Column("effect", pl.Float64, "nats", "mean of patched - before"),
         Column("gain", pl.Float64, "nats", "mean of after - before"),
         Column("ceiling", pl.Boolean, "", "the last layer: the answer itself is moved, no evidence"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "measure", "place", "source", "layer"),
 )
@@ -139,13 +123,13 @@ ABLATION = Table(
         Column("op", pl.String, "", "what replaces them", OPS),
         Column("against", pl.String, "", "what is subtracted", ("nothing", "random heads")),
         Column("heads", pl.String, "", "the chosen heads"),
-        *_estimate("nats", "mean change (minus the mean over random sets)"),
+        *estimate("nats", "mean change (minus the mean over random sets)"),
         Column("random_low", pl.Float64, "nats", "2.5% of the random sets' mean changes; nan where none were run"),
         Column("random_high", pl.Float64, "nats", "97.5%"),
         Column("p_sets", pl.Float64, "", "share of sets, the chosen one included, with as large a drop"),
         Column("smallest_p", pl.Float64, "", "the smallest that so many sets allow"),
         Column("n_sets", pl.Int64, "sets", "layer-matched random sets"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "measure", "run", "op", "against"),
 )
@@ -189,9 +173,9 @@ DOSES = Table(
         *_GROUP,
         Column("sentence", pl.String, "", "sentence that is attended to more or less", SENTENCES),
         Column("g", pl.Float64, "", "factor; 1 changes nothing"),
-        *_estimate("nats", "mean change"),
+        *estimate("nats", "mean change"),
         Column("attention", pl.Float64, "share of attention", "on the sentence before"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "measure", "run", "layer", "heads", "sentence", "g"),
 )
@@ -202,9 +186,9 @@ DOSE_SLOPES = Table(
         _MEASURE,
         *_GROUP,
         Column("sentence", pl.String, "", "difference: relevant minus distractor", (*SENTENCES, "difference")),
-        *_estimate("nats per doubling", "mean slope"),
+        *estimate("nats per doubling", "mean slope"),
         Column("p_maxt", pl.Float64, "", "max-T corrected over the layers of the run, two-sided"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "measure", "run", "heads", "sentence", "layer"),
 )
@@ -221,9 +205,9 @@ LINKS = Table(
         Column("behaviour", pl.String, "", "what changes outside: logprob, margin, right, or -|error|"),
         Column("within", pl.String, "", "means that are taken out first", (*ADJUSTED, STRATA)),
         Column("layer", pl.Int64, "", "-1: mean over the upper half of the layers (ratio: over all)"),
-        *_estimate("standard deviations", "slope of behaviour on the inside, both in within-item standard deviations"),
+        *estimate("standard deviations", "slope of behaviour on the inside, both in within-item standard deviations"),
         Column("slope", pl.Float64, "behaviour per unit inside", "the same in units of the two"),
-        *_BEHIND,
+        *BEHIND,
     ),
     key=("copy", "task", "inside", "about", "behaviour", "within", "layer"),
 )

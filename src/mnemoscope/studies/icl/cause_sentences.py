@@ -56,7 +56,7 @@ def _moved(task: str, table: pl.DataFrame) -> list[str]:
     parts: list[str] = []
     for place, words, sources in (
         ("last token", "the last token's state", tuple(SOURCES)),
-        ("item tokens", "all states of the item's tokens", ("same item",)),
+        ("item tokens", "all states of the item's tokens", ("same item", "shuffled answers", "neutral prefix")),
     ):
         rows = {source: row(table, **where, place=place, source=source) for source in sources}
         shares = [

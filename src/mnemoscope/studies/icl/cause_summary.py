@@ -12,7 +12,8 @@ from mnemoscope.studies.icl.cause_sentences import findings
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.dose_summary import dose_claims, doses
 from mnemoscope.studies.icl.frames import Task, tasks_of
-from mnemoscope.studies.icl.link_summary import link_claims, links
+from mnemoscope.studies.icl.link_claims import link_claims
+from mnemoscope.studies.icl.link_summary import links
 from mnemoscope.studies.icl.recovery_summary import recovery, recovery_claims
 
 RAW = ("icl_context_runs", "icl_transplants", "icl_head_gains", "icl_ablations", "icl_sharpening")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mnemoscope.measures.transplant import SOURCES, Runs, Transplanted, behind, runs, transplanted
+from mnemoscope.measures.transplant import Transplanted, behind, transplanted
+from mnemoscope.measures.transplant_runs import SOURCES, Runs, runs
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven

@@ -15,7 +15,7 @@ from mnemoscope.errors import DataError, listed
 PRESENT = "|"  # joins the names or activities that are present in a prompt
 RESERVED = ("id", "task", "item", "unit", "draw", "condition", "persona", "names", "activities", "first_name", "shots")
 ALIKE = (
-    "at least two values that two or more items share, at most half as many values as items, one value for each item"
+    "two or more values that are each shared by items, at most half as many values as items, one value within an item"
 )
 FEWEST = 3  # items
 NEUTRAL, SHUFFLED = "neutral", "shuffled"

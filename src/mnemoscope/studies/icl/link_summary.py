@@ -1,4 +1,4 @@
-"""Links per item: does what changes inside a prompt go with what changes in its answer (B7.5; C3.5, C3.6)? No torch.
+"""Links per item: does what changes inside a prompt go with what changes in its answer (B7.5)? No torch.
 
 Inside: a prompt's own alignment with a hypothesis, its probe's margin, its attention ratio (excess over the sentence null). Layers
 are not chosen: alignment and probes are averaged over the upper half of the layers, the ratio over all. Behaviour: log probability
@@ -22,26 +22,14 @@ from mnemoscope.stats.bootstrap import bootstrap_ratio
 from mnemoscope.stats.clusters import codes
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.links import within_slope
-from mnemoscope.stats.verdict import Rule, verdict
 from mnemoscope.studies.icl.alignment_summary import upper
-from mnemoscope.studies.icl.cause_rows import KEY, Claimed, estimate_of, row_of, sentence
+from mnemoscope.studies.icl.cause_rows import KEY, row_of
 from mnemoscope.studies.icl.config import READ, Config
 from mnemoscope.studies.icl.frames import Task
 from mnemoscope.studies.icl.ratio_summary import MEAN, ratios_of
 
 OVER = -1  # layer: the mean that claims rest on
 RATIO = "attention ratio"
-SOUGHT = 0.1
-LINKED = Rule(
-    text="slope of the change in log probability of the right answer on the change inside (before to after examples), means of "
-    "items and of conditions taken out, both in standard deviations, item-cluster bootstrap: above .1",
-    sesoi=SOUGHT,
-)
-PREDICTS = Rule(
-    text="point-biserial correlation of the excess log attention ratio (mean over heads and layers) with right or wrong, over "
-    "prompts before and after examples, within condition and format, item bootstrap: above .1",
-    sesoi=SOUGHT,
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,44 +217,3 @@ def correlated(
     raw = float(dx @ dy / (dx @ dx))
     dx, dy = dx / np.sqrt(dx @ dx), dy / np.sqrt(dy @ dy)
     return bootstrap_ratio(dx * dy, dx * dx, clusters, rng=rng), raw
-
-
-def link_claims(tables: Mapping[str, pl.DataFrame], tasks: Sequence[Task], gains: Mapping[str, str]) -> list[Claimed]:
-    """C3.5 (ratio and accuracy) and C3.6 (change and change), per task."""
-    table = tables["icl_links"].filter(pl.col("layer") == OVER)
-    claims: list[Claimed] = []
-    for task in tasks:
-        own = table.filter(pl.col("task") == task.name)
-        if task.name in ("persona", "simple"):
-            continue
-        claims += [_predicts(row) for row in own.filter(pl.col("within") == STRATA).iter_rows(named=True)]
-        changed = own.filter(
-            (pl.col("within") == ADJUSTED[1])
-            & (pl.col("behaviour") == "logprob")
-            & ~pl.col("about").is_in(["both", "line"])  # as in C3.2: averages and finer versions of the others
-        )
-        claims += [_goes_with(row, own, gains[task.name]) for row in changed.iter_rows(named=True)]
-    return sorted(claims, key=lambda one: one.name)
-
-
-def _predicts(row: Mapping[str, Any]) -> Claimed:
-    name = f"C3.5 the attention ratio predicts right answers ({row['task']})"
-    found = estimate_of(row)
-    judged = verdict(found, PREDICTS)
-    text = sentence(name, judged, found, "(correlation within condition and format)")
-    return Claimed(name=name, found=found, judged=judged, rule=PREDICTS, evidence="icl_links", text=text)
-
-
-def _goes_with(row: Mapping[str, Any], own: pl.DataFrame, obstacle: str) -> Claimed:
-    name = f"C3.6 change in {row['inside']} ({row['about']}) goes with change in the answer ({row['task']})"
-    found = estimate_of(row)
-    judged = verdict(found, LINKED, precondition=obstacle)
-    loose = own.filter(
-        (pl.col("within") == ADJUSTED[0])
-        & (pl.col("behaviour") == "logprob")
-        & (pl.col("inside") == row["inside"])
-        & (pl.col("about") == row["about"])
-    )
-    more = f"with the conditions' means left in {loose['estimate'][0]:.2g}" if loose.height else ""
-    text = sentence(name, judged, found, "standard deviations per standard deviation", more)
-    return Claimed(name=name, found=found, judged=judged, rule=LINKED, evidence="icl_links", text=text)

@@ -52,7 +52,10 @@ def read(path: Path) -> tuple[Task, tuple[LeftOut, ...]]:
     other = [f"entry {i} is a {type(entry).__name__}" for i, entry in enumerate(entries) if not isinstance(entry, dict)]
     if other or not entries:
         raise DataError(
-            f"{path} is not a task", found=listed(other), allowed='a JSON list of {"input": ..., "output": ...}'
+            f"{path} is not a task",
+            found=listed(other),
+            allowed='a JSON list of {"input": ..., "output": ...}',
+            hint="take them out",
         )
     pairs: list[tuple[str, str]] = []
     left: list[LeftOut] = []

@@ -201,7 +201,10 @@ def _refuse_incomplete(task: str, labels: Sequence[Mapping[str, Any]], condition
             f"{len(short)} items of task {task!r} lack a condition",
             found=listed(short),
             allowed=f"every item under {', '.join(conditions)}: changes are paired",
+            hint="add these prompts, or take the items out",
         )
     n = len({item for item, _ in has})
     if n < FEWEST:
-        raise DataError(f"task {task!r} has too few items", found=str(n), allowed=f"at least {FEWEST}")
+        raise DataError(
+            f"task {task!r} has too few items", found=str(n), allowed=f"at least {FEWEST}", hint="add items"
+        )

@@ -61,6 +61,7 @@ def _own_prompts(prompts: Sequence[Prompt], stem: str, config: Config) -> dict[s
             f"{len(bare)} prompts cannot be compared between conditions",
             found=listed(bare),
             allowed='an answer, and the labels "item" and "condition"',
+            hint='add "answer": " ...", "labels": {"item": "1", "condition": "none"}, and the same item under "example"',
         )
     tasks: dict[str, list[Prompt]] = {}
     for prompt in prompts:
@@ -153,5 +154,6 @@ def _refuse_pairs(config: Config, task: function_vectors.Task) -> None:
         raise DataError(
             f"task {task.name!r} has one output",
             found=f"{', '.join(task.outputs)!r} for all {len(task.pairs)} inputs",
-            allowed="at least two different outputs: nothing else can be right or wrong",
+            allowed="at least two different outputs: any state that says the one would be right",
+            hint="add pairs with another output",
         )

@@ -533,6 +533,19 @@ def test_a_headline_of_no_error_names_lines_and_not_the_worst_case():
     assert "[" in text.split("with 2 points;")[0]
 
 
+def test_what_is_not_asked_or_not_read_is_said():
+    from mnemoscope.results.schema.icl import LEFT_OUT
+    from mnemoscope.studies.icl.sentences import not_used
+
+    made = answers_of("lines", [{"item": i, "tint": "red", "answer": i} for i in "abcd"], {("k2", "error"): [0.0] * 4})
+    left = pl.DataFrame([("t / a", "input with several outputs", "x, y")], schema=LEFT_OUT.schema, orient="row")
+    assert not_used([made], left) == [
+        "Left out, each named in the table icl_left_out: input with several outputs (1).",
+    ]
+    (text,) = not_used([replace(made, name="own")], None)
+    assert text == "Labels of own that make no groups of items, and are not read: tint ('red' in all 4 items)."
+
+
 def test_a_headline_of_answers_that_are_no_numbers_says_so():
     from mnemoscope.studies.icl.behaviour_summary import behaviour
     from mnemoscope.studies.icl.sentences import answered

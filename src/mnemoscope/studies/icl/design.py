@@ -13,7 +13,21 @@ from typing import Any
 from mnemoscope.errors import DataError, listed
 
 PRESENT = "|"  # joins the names or activities that are present in a prompt
-RESERVED = ("id", "task", "item", "unit", "draw", "condition", "persona", "names", "activities", "first_name", "shots")
+RESERVED = (
+    "id",
+    "task",
+    "item",
+    "unit",
+    "draw",
+    "condition",
+    "persona",
+    "names",
+    "activities",
+    "first_name",
+    "shots",
+    "answer_in_shots",
+)
+OUTPUT = "answer"  # label: what the right answer of an input/output pair is
 ALIKE = (
     "two or more values that are each shared by items, at most half as many values as items, one value within an item"
 )

@@ -135,7 +135,7 @@ def _pairs(config: Config, task: function_vectors.Task, length: Length) -> tuple
             own = {"none": plain, "example": solved, design.SHUFFLED: shuffled}
             own[design.NEUTRAL] = behind_neutral(plain, length(solved.text), length)
             foils = words.shuffled(plain.foils, np.random.default_rng(seed), MOST_FOILS)
-            more = {"answer": plain.answer.strip(), "draw": draw}
+            more = {design.OUTPUT: plain.answer.strip(), "draw": draw}
             found += [labelled(p, task.name, c, more, foils=foils) for c, p in own.items()]
     return tuple(found)
 

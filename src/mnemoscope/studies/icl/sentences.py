@@ -11,7 +11,7 @@ from mnemoscope.stats.proportion import exact
 from mnemoscope.studies.icl.alignment_summary import BEYOND
 from mnemoscope.studies.icl.behaviour_summary import INTERACTION
 from mnemoscope.studies.icl.config import PRIMARY, READ
-from mnemoscope.studies.icl.design import DESIGNS, EXAMPLE, NEUTRAL, PERSONAS, SHUFFLED, useless
+from mnemoscope.studies.icl.design import DESIGNS, EXAMPLE, NEUTRAL, OUTPUT, PERSONAS, SHUFFLED, useless
 from mnemoscope.studies.icl.frames import Task
 
 Tables = Mapping[str, pl.DataFrame]
@@ -121,12 +121,11 @@ def not_used(tasks: Sequence[Task], left_out: pl.DataFrame | None) -> list[str]:
     found: list[str] = []
     if left_out is not None and left_out.height:
         reasons = left_out.group_by("reason").len().sort("len", "reason", descending=[True, False])
-        told = "; ".join(f"{n} {reason}" for reason, n in reasons.rows())
+        told = "; ".join(f"{reason} ({n})" for reason, n in reasons.rows())
         found.append(f"Left out, each named in the table icl_left_out: {told}.")
     for task in tasks:
         unfit = {} if task.name in DESIGNS else useless([one for c in task.design.conditions for one in task.labels[c]])
-        if unfit:
-            told = "; ".join(f"{label} ({why})" for label, why in unfit.items())
+        if told := "; ".join(f"{label} ({why})" for label, why in unfit.items() if label != OUTPUT):
             found.append(f"Labels of {task.name} that make no groups of items, and are not read: {told}.")
     return found
 

@@ -186,3 +186,31 @@ def test_tau_star_is_exceeded_by_one_ratio_in_twenty(zoo):
     ratios = torch.cat([layer.gate.dominance.flatten() for one in found for layer in one.layers.values()])
     assert abs(float((ratios[~ratios.isnan()] > star).float().mean()) - 0.05) < 0.01
     assert math.isnan(tau_star(lm, []))
+
+
+def test_pass_rates_of_planted_heads_beside_what_their_distances_give(zoo):
+    """methods.md B8: heads that answer the cue are above it, heads that follow distance or rest are not."""
+    from mnemoscope.measures.relation_documents import relation_statistics
+
+    lm, texts, truth = zoo
+    found = relation_statistics(lm, texts, attending_rates=True)
+    keys = ["document", "relation", "slice", "layer", "head"]
+    both = found.documents.filter(pl.col("variant") == "out").join(found.rates, on=keys, suffix="_again")
+    assert set(both["slice"]) == {"argmax", "tau"}
+    assert np.allclose(both["pass_rate"], both["pass_rate_again"])
+    above = found.rates.with_columns(excess=pl.col("pass_rate") - pl.col("null_pass_rate"))
+    seen = set()
+    for head in truth.heads:
+        rows = above.filter(
+            (pl.col("layer") == head.layer) & (pl.col("head") == head.head) & (pl.col("slice") == "tau")
+        )
+        if head.relation:
+            rows = rows.filter(pl.col("relation") == head.relation)
+        rate, excess = rows["pass_rate"].mean(), rows["excess"].mean()
+        if head.kind in ("semantic", "contextual"):
+            assert excess > 0.8 * rate > 0, head
+            seen.add(head.kind)
+        if head.kind in ("previous_token", "sink"):
+            assert abs(excess) < 1e-6, (head, rate, excess)
+            seen.add(head.kind)
+    assert seen == {"semantic", "contextual", "previous_token", "sink"}

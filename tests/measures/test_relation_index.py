@@ -144,18 +144,6 @@ def test_drawing_is_even_and_stays_with_a_triple():
     assert (drawn[at[7]] == drawn[at[8]]).float().mean() > 0.6  # 7 cannot be drawn while it is the current token
 
 
-def test_gate_is_dominance_of_the_head_word():
-    row = torch.tensor([[[0.1, 0.6, 0.2, 0.1], [0.7, 0.2, 0.1, 0.0]]])
-    visible = torch.tensor([[True] * 4, [True, True, True, False]])
-    sinks = torch.tensor([True, False, False, False])
-    (found,) = ri.gate(row, visible, sinks, torch.tensor([0, 1]), torch.tensor([1, 1]))
-    torch.testing.assert_close(found.dominance, torch.tensor([[3.0, 3.5]]))
-    torch.testing.assert_close(found.ratio, torch.tensor([[3.0, 2 / 7]]))
-    torch.testing.assert_close(found.ratio_no_sink, torch.tensor([[3.0, 2.0]]))
-    assert found.passes(2.2).tolist() == [[True, False]]
-    assert found.passes(0.0).tolist() == [[True, False]]  # argmax only
-
-
 def test_events_cover_every_opportunity_and_name_their_stratum():
     ids = torch.tensor([7, 3, 9, 3, 4])
     ctx = rev.context(ids, torch.tensor([0, 1, 0, 1, 0]))

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mnemoscope.results.schema.emergence import HEAD_UNITS, LEVEL_UNITS, RELATION_UNITS, TABLES
+from mnemoscope.results.schema.emergence import HEAD_UNITS, LEVEL_UNITS, PASS_UNITS, RELATION_UNITS, TABLES
 from mnemoscope.results.schema.shared import TABLES as SHARED
 from mnemoscope.results.schema.table import validate
 from mnemoscope.studies.emergence.config import Config
@@ -13,8 +13,8 @@ from mnemoscope.studies.emergence.summarise import summarise
 STEPS = (0, *(2**k for k in range(15)))
 HEADS = tuple((layer, head) for layer in range(4) for head in range(4))
 UNITS = 12
-SEMANTIC, INDUCTION = ((1, 2), (3, 0)), ((2, 1), (2, 3))
-ONSET = {"loss_reduction": 3, "format": 6, "pattern": 10, "induction": 5, "passing": 10}
+SEMANTIC, INDUCTION, RECENT = ((1, 2), (3, 0)), ((2, 1), (2, 3)), ((0, 1),)
+ONSET = {"loss_reduction": 3, "format": 6, "pattern": 10, "induction": 5, "passing": 10, "recency": 4}
 
 
 def sigmoid(place, onset, slope=4.0):
@@ -25,7 +25,7 @@ def sigmoid(place, onset, slope=4.0):
 def series(name, seed, *, shift=0, writes=None, copy="trained"):
     """Rows of one training run; `writes`: at which checkpoint what semantic heads write begins to rise (None: it never changes)."""
     rng = np.random.default_rng(seed)
-    level, head, relation = [], [], []
+    level, head, relation, passing = [], [], [], []
     for i, step in enumerate(STEPS if copy == "trained" else (-1,)):
         grown = {key: sigmoid(i - shift, at) if copy == "trained" else 0.0 for key, at in ONSET.items()}
         point = {"copy": copy, "series": name, "step": step}
@@ -49,7 +49,8 @@ def series(name, seed, *, shift=0, writes=None, copy="trained"):
         for unit in range(UNITS):
             for layer, h in HEADS:
                 semantic = (layer, h) in SEMANTIC
-                passes = 0.02 + (0.5 * grown["passing"] if semantic else 0.0)
+                recent = 0.3 if (layer, h) in RECENT else 0.0
+                passes = 0.02 + (0.5 * grown["passing"] if semantic else 0.0) + recent * grown["recency"]
                 rises = 0.4 if writes is None or copy != "trained" else 0.4 * sigmoid(i - shift, writes)
                 for gate, rate in (
                     ("argmax", passes),
@@ -57,19 +58,24 @@ def series(name, seed, *, shift=0, writes=None, copy="trained"):
                     ("free", 1.0),
                     ("held", 0.5 if semantic else 0.02),
                 ):
+                    if gate in ("argmax", "tau"):
+                        passing.append({**point, "corpus": "letters", "relation": "all", "layer": layer, "head": h, "slice": gate,
+                                        "unit": f"doc:{unit:02d}", "n": 10, "pass_rate": rate + rng.normal(0, 0.002),
+                                        "null_pass_rate": 0.02 + recent * grown["recency"]})  # fmt: skip
                     for variant in ("lit", "src", "ctx_src", "out"):
                         null = 0.1 + rng.normal(0, 0.01)
                         index = (
                             null + (rises if semantic and variant in ("ctx_src", "out") else 0.0) + rng.normal(0, 0.02)
                         )
                         relation.append({**point, "corpus": "letters", "relation": "all", "layer": layer, "head": h, "slice": gate,
-                                         "variant": variant, "unit": f"doc:{unit:02d}", "n": 10, "pass_rate": rate, "even": 0.02,
+                                         "variant": variant, "unit": f"doc:{unit:02d}", "n": 10,
                                          "index": index, "null": null, "percentile": 0.5, "per_opportunity": rate * index,
                                          "null_per_opportunity": rate * null})  # fmt: skip
     return {
         "level_units": pl.DataFrame(level, schema=LEVEL_UNITS.schema),
         "head_units": pl.DataFrame(head, schema=HEAD_UNITS.schema),
         "relation_units": pl.DataFrame(relation, schema=RELATION_UNITS.schema),
+        "pass_units": pl.DataFrame(passing, schema=PASS_UNITS.schema),
     }
 
 
@@ -102,7 +108,7 @@ def test_planted_onsets_are_found(one):
         ("format", "all tasks/20", ONSET["format"]),
         ("pattern", "all tasks/20", ONSET["pattern"]),
         ("prefix_matching", "random/followed heads", ONSET["induction"]),
-        ("pass_rate:argmax", "letters/followed heads", ONSET["passing"]),
+        ("excess_pass_rate:argmax", "letters/followed heads", ONSET["passing"]),
         ("excess_per_opportunity:ctx_src:argmax", "letters/followed heads", ONSET["passing"]),
     ):
         row = place(found, quantity, scope)
@@ -172,6 +178,20 @@ def test_specificity_counts_all_heads(one):
     assert set(onsets.filter(pl.col("place") >= 0).select("layer", "head").iter_rows()) == set(INDUCTION)
 
 
+def test_attending_by_distance_has_no_onset(one):
+    _, found = one
+    onsets = found["head_onsets"].filter((pl.col("score") == "excess_pass_rate:argmax") & (pl.col("place") >= 0))
+    assert set(onsets.select("layer", "head").iter_rows()) == set(SEMANTIC)
+    drawn = found["curves"].filter(
+        (pl.col("quantity") == "pass_rate:argmax") & pl.col("scope").str.ends_with("all heads")
+    )
+    above = found["curves"].filter(
+        (pl.col("quantity") == "excess_pass_rate:argmax") & pl.col("scope").str.ends_with("all heads")
+    )
+    assert np.allclose(drawn["estimate"] - drawn["chance"], above["estimate"])
+    assert drawn.filter(pl.col("step") == STEPS[-1])["chance"].item() > 0.03  # the recent head's own distances
+
+
 def test_maps_are_compared_on_different_documents(one):
     _, found = one
     rows = found["persistence"].filter(pl.col("score") == "excess_per_opportunity:ctx_src")
@@ -199,7 +219,16 @@ def test_few_checkpoints_and_missing_measures_are_said():
     found = summarise(short, Config())
     assert set(found["claims"]["verdict"]) == {"not testable"}
     assert "2 checkpoints" in found["claims"]["reason"][0]
-    without = {**raw, "relation_units": raw["relation_units"].clear()}
+    few = {
+        name: frame.filter(pl.col("unit").str.slice(-2).cast(pl.Int64) < 4) if name != "level_units" else frame
+        for name, frame in raw.items()
+    }
+    text = " ".join(summarise(few, Config())["headlines"]["text"])
+    assert "16 checkpoints" in text
+    assert "pattern discovery appears at step" in text
+    assert "prefix matching: 2 sequences that did not choose the heads (3 needed; raise the limit)" in text
+    assert "checkpoints with every measure" not in text
+    without = {**raw, **{name: raw[name].clear() for name in ("relation_units", "pass_units")}}
     verdicts = dict(summarise(without, Config())["claims"].select("claim", "verdict").iter_rows())
     assert verdicts["C1.5 levels appear in the order loss, format, pattern"] == "supported"
     assert verdicts["C1.6 semantic heads form when pattern discovery appears"] == "not testable"

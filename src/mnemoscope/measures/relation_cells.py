@@ -73,6 +73,16 @@ DOCUMENTS: Mapping[str, Any] = {
     "per_opportunity": pl.Float64,
     "null_per_opportunity": pl.Float64,
 }
+RATES: Mapping[str, Any] = {
+    "document": pl.String,
+    "relation": pl.String,
+    "slice": pl.String,
+    "layer": pl.Int64,
+    "head": pl.Int64,
+    "triples": pl.Int64,  # with at least one headline opportunity, over all texts
+    "pass_rate": pl.Float64,
+    "null_pass_rate": pl.Float64,
+}
 QUANTITIES: Mapping[str, tuple[str, str]] = {  # value, and what is subtracted
     "index": ("index", ""),
     "null": ("null", ""),

@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mnemoscope.measures.relation_cells import DOCUMENTS, OPPORTUNITIES, STRATUM, TRIPLES
+from mnemoscope.measures.relation_cells import DOCUMENTS, OPPORTUNITIES, RATES, STRATUM, TRIPLES
+from mnemoscope.measures.relation_distance import rates
 from mnemoscope.measures.relation_events import context, events
 from mnemoscope.measures.relation_pass import measure_texts
 from mnemoscope.measures.relation_record import recorded
@@ -37,11 +38,15 @@ BATCH = 8  # texts of one forward pass
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Rows as declared in `relation_cells`: opportunities per document, shares per document, shares per triple."""
+    """Rows as declared in `relation_cells`: opportunities per document, shares per document, shares per triple.
+
+    rates: where they were asked for, pass rates of every head beside what its distances give (`relation_distance.pass_null`).
+    """
 
     opportunities: pl.DataFrame
     documents: pl.DataFrame
     triples: pl.DataFrame
+    rates: pl.DataFrame
 
 
 @torch.no_grad()
@@ -54,6 +59,7 @@ def relation_statistics(
     seed: int = 0,
     positions: int | None = None,
     held: Sequence[Held] | None = None,
+    attending_rates: bool = False,
 ) -> Statistics:
     """Measure every head on the texts, which must hold all texts of each document (`Document.unit`), and sum up.
 
@@ -61,12 +67,14 @@ def relation_statistics(
     draws      redrawn tails kept per triple
     positions  at most so many attending positions per triple, drawn evenly (None: all); seed decides, whatever the model
     held       events of the slice `held`, one array per text; then all positions must be looked at
+    attending_rates   whether `rates` are wanted
     Texts without a usable triple do not count.
     """
     used = [i for i, text in enumerate(texts) if len(text.pairs)]
     chances: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
     triples: list[pl.DataFrame] = []
+    attended: list[pl.DataFrame] = []
     for start in range(0, len(used), BATCH):
         part = used[start : start + BATCH]
         queries = [drawn_positions(texts[i], positions, seed) for i in part]
@@ -76,12 +84,14 @@ def relation_statistics(
             sums = summed(one, tau_star, None if held is None else held[i])
             found.append(sums.rows)
             triples.append(sums.triples)
+            attended += [rates(one)] if attending_rates else []
     counted = pl.concat([pl.DataFrame(schema=dict(CHANCES)), *chances])
     rows = pl.concat([pl.DataFrame(schema=ROWS), *found])
     return Statistics(
         opportunities=_by_document(counted),
         documents=_documents(rows, counted),
         triples=pl.concat([pl.DataFrame(schema=dict(TRIPLES)), *triples]),
+        rates=_rates(pl.concat([pl.DataFrame(schema=dict(RATES)), *attended])),
     )
 
 
@@ -137,6 +147,13 @@ def _by_document(chances: pl.DataFrame) -> pl.DataFrame:
     return grouped.agg(pl.col("text").n_unique().cast(pl.Int64).alias("texts"), *triples, *strata).select(
         list(OPPORTUNITIES)
     )
+
+
+def _rates(texts: pl.DataFrame) -> pl.DataFrame:
+    """Texts of a document together, triples alike."""
+    key = ["document", "relation", "slice", "layer", "head"]
+    mean = [(pl.col(x) * pl.col("triples")).sum() / pl.col("triples").sum() for x in ("pass_rate", "null_pass_rate")]
+    return texts.group_by(key, maintain_order=True).agg(pl.col("triples").sum(), *mean).select(list(RATES))
 
 
 def _documents(triples: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mnemoscope.measures.relation_asked import FAKE, asked, by_pair, joined, priorities
 from mnemoscope.measures.relation_events import Context, Events, context, events
-from mnemoscope.measures.relation_index import Gate, Reading, Shares, read
+from mnemoscope.measures.relation_gate import Gate
+from mnemoscope.measures.relation_index import Reading, Shares, read
 from mnemoscope.measures.relation_pushes import Maps, Matrices, Pushes
 from mnemoscope.measures.relation_record import Kept, recorded
 from mnemoscope.measures.relation_texts import RelationText

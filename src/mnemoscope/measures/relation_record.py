@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mnemoscope.engine.record import record, wanted
 from mnemoscope.measures.relation_events import Events
-from mnemoscope.measures.relation_index import Gate, gate
+from mnemoscope.measures.relation_gate import Gate, gate
 from mnemoscope.model.batch import batch_of_ids
 from mnemoscope.model.head import final_norm
 from mnemoscope.model.lm import LM

@@ -1,6 +1,6 @@
 """Curves over training of the emergence section: levels, losses, the relation index taken apart, ordinary induction.
 
-Bands are 95% intervals, dashed lines chance or the matched null, dotted lines the re-initialised control, vertical lines onsets.
+Bands are 95% intervals, dashed lines chance or the null, dotted lines the re-initialised control, vertical lines onsets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ SHARES = ("format", "pattern", "restricted")
 LOSSES = ("loss", "loss_reduction")
 PANELS = {  # quantity without variant and gate, gates it has of its own
     "attends: pass rate": "pass_rate",
+    "attends, above its distances": "excess_pass_rate",
     "writes, given passing": "index",
     "per opportunity, above null": "excess_per_opportunity",
     "fixed events, above null": "excess:held",
@@ -161,13 +162,14 @@ def relations(data: pl.DataFrame) -> Figure | None:
     return Figure(
         id="relations",
         title="The relation index, taken apart",
-        caption="A head word is attended to (pass rate), and the tail is promoted (share among visible tokens; dashed: matched "
-        "null of same-type tokens). Per opportunity multiplies both. On fixed events (attended to at the last checkpoint, and "
+        caption="A head word is attended to (pass rate; dashed: how often the same head attends as far back to positions that are "
+        "no head words and no sinks), and the tail is promoted (share among visible tokens; dashed: matched null of same-type "
+        "tokens). Per opportunity multiplies both. On fixed events (attended to at the last checkpoint, and "
         "all opportunities) only the writing can change. Followed heads are the strongest at the last checkpoint on every other "
         "document; their curves are from the documents between.",
         chart=chart.to_dict(),
         data=rows.select("series", "corpus", "panel", "variant", "gate", "heads", "step", *_NUMBERS),
-        alt="Five panels of curves over training steps: pass rate, share given passing, per opportunity, on fixed events.",
+        alt="Six panels of curves over training steps: pass rate, its excess, share given passing, per opportunity, fixed events.",
     )
 
 

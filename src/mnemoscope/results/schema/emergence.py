@@ -1,8 +1,8 @@
 """Tables of the emergence study: when in training does each thing appear, and are early heads the late heads?
 
-First what jobs write, one value per independent unit: `level_units`, `head_units`, `relation_units`. Then what `summarise` infers:
-`curves` with intervals, `onsets` with censoring, differences of onsets, how many of all heads rise in the same window, and
-`persistence` of the map of heads. `series` is a training run (a seed); `copy` tells it from its re-initialised control.
+First what jobs write, one value per independent unit: `level_units`, `head_units`, `relation_units`, `pass_units`. Then what
+`summarise` infers: `curves` with intervals, `onsets` with censoring, differences of onsets, how many of all heads rise in the same
+window, and `persistence` of the map of heads. `series` is a training run (a seed); `copy` tells it from its re-initialised control.
 """
 
 import polars as pl
@@ -13,6 +13,7 @@ COPIES = ("trained", "reinitialised")
 LEVELS = ("loss_reduction", "format", "pattern")
 LEVEL_QUANTITIES = ("loss", *LEVELS, "restricted", "legal", "right")
 HEAD_SCORES = ("prefix_matching", "previous_token", "copying", "copying_contextual")
+GATES = ("argmax", "tau")
 SLICES = ("argmax", "tau", "free", "held")
 VARIANTS = ("lit", "src", "ctx_src", "out")
 
@@ -75,7 +76,7 @@ HEAD_UNITS = Table(
 RELATION_UNITS = Table(
     doc="The relation index of every head, one row per document, gate and variant; triples averaged within document. `slice`: "
     "argmax and tau are gates; free counts every opportunity, held those at which the head attends to the head word at the run's "
-    "last checkpoint: fixed sets of events. A head that never passes in a document has rate 0 and no row of shares.",
+    "last checkpoint: fixed sets of events. A head that never passes in a document has no row.",
     columns=(
         *_POINT,
         Column("corpus", pl.String, "", "letters, things, trees, or the user's file"),
@@ -86,8 +87,6 @@ RELATION_UNITS = Table(
         Column("variant", pl.String, "", "which vector is pushed through the head", VARIANTS),
         Column("unit", pl.String, "", "document: the unit of independence"),
         Column("n", pl.Int64, "events", "passing events with a share and a null"),
-        Column("pass_rate", pl.Float64, "share", "passing share of opportunities"),
-        Column("even", pl.Float64, "share", "pass rate if every visible position were attended to equally often"),
         Column("index", pl.Float64, "share", "relation index given passing; nan without"),
         Column("null", pl.Float64, "share", "matched null of the same events"),
         Column("percentile", pl.Float64, "share", "scale-free twin: null .5"),
@@ -95,6 +94,28 @@ RELATION_UNITS = Table(
         Column("null_per_opportunity", pl.Float64, "share", "its null"),
     ),
     key=("copy", "series", "corpus", "relation", "slice", "variant", "layer", "head", "step", "unit"),
+)
+
+PASS_UNITS = Table(
+    doc="How often every head attends to the head word, one row per document and gate; triples averaged within document.",
+    columns=(
+        *_POINT,
+        Column("corpus", pl.String, "", "letters, things, trees, or the user's file"),
+        Column("relation", pl.String, "", "all: triples of all relations together"),
+        Column("layer", pl.Int64, "", "0 is the first"),
+        Column("head", pl.Int64, "", "query head"),
+        Column("slice", pl.String, "", "the gate", GATES),
+        Column("unit", pl.String, "", "document: the unit of independence"),
+        Column("n", pl.Int64, "triples", "triples with an opportunity, redraws counted"),
+        Column("pass_rate", pl.Float64, "share", "passing share of opportunities"),
+        Column(
+            "null_pass_rate",
+            pl.Float64,
+            "share",
+            "the head's own rate at other positions as far back that are no head words and no sinks; nan where there are none",
+        ),
+    ),
+    key=("copy", "series", "corpus", "relation", "slice", "layer", "head", "step", "unit"),
 )
 
 _CURVE = (
@@ -218,6 +239,7 @@ TABLES: dict[str, Table] = {
     "level_units": LEVEL_UNITS,
     "head_units": HEAD_UNITS,
     "relation_units": RELATION_UNITS,
+    "pass_units": PASS_UNITS,
     "curves": CURVES,
     "onsets": ONSETS,
     "onset_differences": ONSET_DIFFERENCES,

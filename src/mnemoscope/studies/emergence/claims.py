@@ -55,6 +55,7 @@ class Run:
     series: str
     steps: Sequence[int]  # checkpoints that every measure has
     named: Mapping[str, tuple[Curve, Onset]]
+    lacking: Mapping[str, str]  # names without an onset: what there is too little of
     ri: Block | None  # relation index per opportunity above its null, all heads
 
 
@@ -65,11 +66,17 @@ def claims(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _lacking(run: Run, names: Sequence[str]) -> str:
-    missing = [name for name in names if name not in run.named]
-    if not missing:
-        return ""
-    there = f"{len(run.steps)} checkpoints with every measure (3 needed)"
-    return f"{run.series}: no onset of {', '.join(missing)} can be asked: {there}"
+    missing = lacks(run, names)
+    return f"{run.series}: no onset can be asked of {missing}" if missing else ""
+
+
+def lacks(run: Run, names: Sequence[str]) -> str:
+    """Which of the names have no onset and why, names with the same reason together; "" if all have one."""
+    missing: dict[str, list[str]] = {}
+    for name in names:
+        if name not in run.named:
+            missing.setdefault(run.lacking.get(name, "not measured"), []).append(name.replace("_", " "))
+    return "; ".join(f"{', '.join(which)}: {why}" for why, which in missing.items())
 
 
 def _order(runs: Sequence[Run]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mnemoscope.results.schema.emergence import FOLLOWED, LEVEL_QUANTITIES, VARI
 FOLLOWED_SHARE = 0.05  # of all heads; at least 2
 FALLS = ("loss", "loss_reduction")  # learning makes them smaller
 POOLED = "all tasks"
+PASSES = "excess_pass_rate"  # beyond what a head's distances give
 RI = "excess_per_opportunity"  # the primary quantity of the relation index, gate argmax (methods P1.5)
 PRIMARY = ("ctx_src", "out")  # variants on which claims rest (B1.1)
 HELD = "excess"  # on fixed events
@@ -173,31 +174,41 @@ def induction_blocks(rows: pl.DataFrame) -> Iterator[tuple[str, Block, Float[np.
 
 
 def relation_block(rows: pl.DataFrame, column: str, gate: str, variant: str) -> Block:
-    """One quantity of the relation index of one corpus. Rates are 0 where a head never passes, shares undefined.
+    """One quantity of the relation index of one corpus. Per opportunity it is 0 where a head never passes, given passing undefined.
 
-    column: pass_rate, index, null, percentile, per_opportunity, excess (index - null) or excess_per_opportunity.
+    column: index, null, percentile, per_opportunity, excess (index - null) or excess_per_opportunity.
     """
     span = rows.filter(pl.col("slice") == "free")
     part = rows.filter((pl.col("slice") == gate) & (pl.col("variant") == variant)).with_columns(
         excess=pl.col("index") - pl.col("null"),
         excess_per_opportunity=pl.col("per_opportunity") - pl.col("null_per_opportunity"),
     )
-    rate = column in ("pass_rate", "per_opportunity", "null_per_opportunity", "excess_per_opportunity")
+    rate = column in ("per_opportunity", "null_per_opportunity", "excess_per_opportunity")
     return block(part, column, span, empty=0.0 if rate else np.nan)
 
 
+def pass_block(rows: pl.DataFrame, column: str, gate: str) -> Block:
+    """pass_rate, null_pass_rate, n, or excess_pass_rate (their difference) of every head, from rows of `pass_units`."""
+    part = rows.filter(pl.col("slice") == gate)
+    return block(part.with_columns(excess_pass_rate=pl.col("pass_rate") - pl.col("null_pass_rate")), column)
+
+
+def pass_curves(rows: pl.DataFrame, scope: str, heads: Sequence[int], gates: Sequence[str]) -> Iterator[Curve]:
+    """Pass rates beside the rate that each head's distances give, and the difference, whose chance is 0."""
+    for gate in gates:
+        found, null = (pass_block(rows, column, gate) for column in ("pass_rate", "null_pass_rate"))
+        n = np.nan_to_num(pass_block(rows, "n", gate).values)
+        yield from of_heads(found, f"pass_rate:{gate}", scope, heads, null, n)
+        above, zero = pass_block(rows, PASSES, gate), np.zeros(len(found.steps))
+        yield from of_heads(above, f"{PASSES}:{gate}", scope, heads, zero, n)
+
+
 def relation_curves(rows: pl.DataFrame, corpus: str, sets: Mapping[str, Sequence[int]]) -> Iterator[Curve]:
-    """All curves of one corpus: pass rates, shares given passing, per opportunity, and on fixed events, for all variants.
+    """All curves of the index on one corpus: shares given passing, per opportunity, and on fixed events, for all variants.
 
     sets: variant -> heads to follow. The chance of a share is its matched null, so the excess has chance 0.
     """
-    even = rows.group_by("step", maintain_order=True).agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
     counts = {gate: relation_block(rows, "n", gate, "out").values for gate in ("argmax", "tau", "free", "held")}
-    for gate in ("argmax", "tau"):
-        found = relation_block(rows, "pass_rate", gate, "out")
-        yield from of_heads(
-            found, f"pass_rate:{gate}", corpus, sets.get("ctx_src", ()), even, np.nan_to_num(counts[gate])
-        )
     for variant in VARIANTS:
         heads = sets.get(variant, sets.get("ctx_src", ()))
         for gate in ("argmax", "tau", "free", "held"):
@@ -212,13 +223,8 @@ def relation_curves(rows: pl.DataFrame, corpus: str, sets: Mapping[str, Sequence
 
 
 def one_relation(rows: pl.DataFrame, scope: str, heads: Sequence[int]) -> Iterator[Curve]:
-    """The curves of one relation of a corpus, in RI-ctx-src: pass rate, given passing, per opportunity, on all opportunities."""
-    even = rows.group_by("step", maintain_order=True).agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
-    zero = np.zeros(len(even))
-    asked = (("pass_rate", "argmax"), ("excess", "argmax"), (RI, "argmax"), ("excess", "free"))
-    for column, gate in asked:
+    """The curves of one relation of a corpus, in RI-ctx-src: given passing, per opportunity, on all opportunities."""
+    for column, gate in (("excess", "argmax"), (RI, "argmax"), ("excess", "free")):
         found = relation_block(rows, column, gate, "ctx_src")
         n = np.nan_to_num(relation_block(rows, "n", gate, "ctx_src").values)
-        rate = column == "pass_rate"
-        quantity = f"{column}:{gate}" if rate else f"{column}:ctx_src:{gate}"
-        yield from of_heads(found, quantity, scope, heads, even if rate else zero, n)
+        yield from of_heads(found, f"{column}:ctx_src:{gate}", scope, heads, np.zeros(len(found.steps)), n)

@@ -7,7 +7,7 @@ import polars as pl
 
 from mnemoscope.results.schema.shared import HEADLINES
 from mnemoscope.stats.onset import Onset
-from mnemoscope.studies.emergence.claims import CONDITIONAL, FORMED, LEVELS, Run
+from mnemoscope.studies.emergence.claims import CONDITIONAL, FORMED, LEVELS, Run, lacks
 from mnemoscope.studies.emergence.curves import RI
 
 WORDS = {"loss_reduction": "loss reduction", "format": "format compliance", "pattern": "pattern discovery"}
@@ -27,13 +27,12 @@ def _of_run(run: Run, tables: Mapping[str, pl.DataFrame]) -> Iterator[str]:
     if not run.steps:
         yield f"{run.series}: no checkpoint has every measure."
         return
-    yield (
-        f"{run.series}, {len(run.steps)} checkpoints from step {run.steps[0]:,} to {run.steps[-1]:,}: "
-        + "; ".join(f"{WORDS[name]} {_when(run.named[name][1])}" for name in LEVELS if name in run.named)
-        + "."
-        if any(name in run.named for name in LEVELS)
-        else f"{run.series}, {len(run.steps)} checkpoints with every measure: onsets need 3."
-    )
+    where = f"{run.series}, {len(run.steps)} checkpoint{'s' * (len(run.steps) != 1)}, steps {run.steps[0]:,} to {run.steps[-1]:,}"
+    found = "; ".join(f"{WORDS[name]} {_when(run.named[name][1])}" for name in LEVELS if name in run.named)
+    if found:
+        yield f"{where}: {found}."
+    if missing := lacks(run, (*LEVELS, "prefix matching", FORMED)):
+        yield f"{where}: no onset can be asked of {missing}."
     if "prefix matching" in run.named:
         heads = _followed(tables, run.series, "prefix_matching")
         yield f"Induction heads ({heads}): prefix matching {_when(run.named['prefix matching'][1])}."

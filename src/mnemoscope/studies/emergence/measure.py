@@ -10,16 +10,15 @@ from mnemoscope.errors import DataError, LoadError, MnemoscopeError, PromptError
 from mnemoscope.measures.icl_levels import chance, fitting, label_scores, text_losses
 from mnemoscope.measures.induction import induction_scores, repeated_tokens
 from mnemoscope.measures.relation_documents import Statistics, attending, relation_statistics
-from mnemoscope.measures.relation_events import context, events
-from mnemoscope.measures.relation_texts import RelationText
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job, seed_of
-from mnemoscope.results.schema.emergence import CHECKPOINTS, HEAD_UNITS, LEVEL_UNITS, RELATION_UNITS, SLICES
+from mnemoscope.results.schema.emergence import CHECKPOINTS, HEAD_UNITS, LEVEL_UNITS, PASS_UNITS, RELATION_UNITS, SLICES
 from mnemoscope.studies.emergence import prompts
 from mnemoscope.studies.emergence.config import Config
 
 Rows = list[dict[str, Any]]
 ALONE = ("argmax", "free")  # slices of one relation alone
+UNITS = {"relation_units": RELATION_UNITS.schema, "pass_units": PASS_UNITS.schema}
 Measured = tuple[dict[str, pl.DataFrame], int, str]  # tables, units, note
 
 
@@ -159,7 +158,7 @@ def _relations(
     """The relation index on one corpus; `held` are the opportunities at which heads of the last checkpoint attend."""
     corpus = prompts.corpus(config, lm, name)
     if corpus.reason:
-        return {"relation_units": pl.DataFrame(schema=RELATION_UNITS.schema)}, 0, corpus.reason
+        return {table: pl.DataFrame(schema=schema) for table, schema in UNITS.items()}, 0, corpus.reason
     texts = corpus.texts(lm)
     note, held = "", None
     if anchor is not None:
@@ -167,29 +166,17 @@ def _relations(
             held = attending(anchor(), texts)
         except (LoadError, MnemoscopeError, OSError) as error:
             note = f"no fixed events of the last checkpoint: {error}"
-    found = relation_statistics(lm, texts, held=held)
-    rows = pooled(found, _even(texts)).with_columns(
-        *(pl.lit(value, RELATION_UNITS.schema[key]).alias(key) for key, value in point.items()), corpus=pl.lit(name)
-    )
-    return {"relation_units": rows.select(list(RELATION_UNITS.schema))}, len(corpus.units), note
+    found = relation_statistics(lm, texts, held=held, attending_rates=True)
+    constants = [pl.lit(value, PASS_UNITS.schema[key]).alias(key) for key, value in point.items()]
+    written = {"relation_units": pooled(found), "pass_units": pooled_rates(found.rates)}
+    made = {
+        table: rows.with_columns(*constants, corpus=pl.lit(name)).select(list(UNITS[table]))
+        for table, rows in written.items()
+    }
+    return made, len(corpus.units), note
 
 
-def _even(texts: tuple[RelationText, ...]) -> pl.DataFrame:
-    """Per document, the pass rate of a head whose largest weight is anywhere with the same probability: mean of 1 / (j + 1)."""
-    rows: Rows = []
-    for text in texts:
-        event = events(context(text.ids, text.types), text.pairs)
-        kept = np.array(event.stratum(), dtype=object) == "other"
-        chances = 1 / (event.query.cpu().numpy()[kept] + 1)
-        rows += [{"unit": text.document.unit, "even": float(x)} for x in chances]
-    return (
-        pl.DataFrame(rows, schema={"unit": pl.String, "even": pl.Float64})
-        .group_by("unit", maintain_order=True)
-        .agg(pl.col("even").mean())
-    )
-
-
-def pooled(found: Statistics, even: pl.DataFrame) -> pl.DataFrame:
+def pooled(found: Statistics) -> pl.DataFrame:
     """Rows per document, head, slice and variant over the triples of all relations, and of each relation in its primary variant.
 
     Triples weigh alike within a document. Over all relations: means of the relations' means, weighted with their triples: those
@@ -211,9 +198,19 @@ def pooled(found: Statistics, even: pl.DataFrame) -> pl.DataFrame:
         return ((pl.col(name).fill_nan(0.0) * pl.col("triples_other")).sum() / pl.col("of").first()).alias(name)
 
     shares = [given(name) for name in ("index", "null", "percentile")]
-    rates = [rate(name) for name in ("pass_rate", "per_opportunity", "null_per_opportunity")]
+    rates = [rate(name) for name in ("per_opportunity", "null_per_opportunity")]
     grouped = each.group_by(key, maintain_order=True).agg(pl.col("n").sum(), *shares, *rates)
     whole = grouped.with_columns(relation=pl.lit("all"))
     alone = found.documents.filter(pl.col("slice").is_in(ALONE) & (pl.col("variant") == "ctx_src"))
     both = pl.concat([whole, alone.select(whole.columns)])
-    return both.rename({"document": "unit"}).join(even, on="unit", how="left", maintain_order="left")
+    return both.rename({"document": "unit"})
+
+
+def pooled_rates(rates: pl.DataFrame) -> pl.DataFrame:
+    """Pass rates per document, head and gate over the triples of all relations (triples alike), and of each relation."""
+    names = ("pass_rate", "null_pass_rate")
+    mean = [(pl.col(name) * pl.col("triples")).sum() / pl.col("triples").sum() for name in names]
+    grouped = rates.group_by("document", "layer", "head", "slice", maintain_order=True)
+    whole = grouped.agg(pl.col("triples").sum(), *mean).with_columns(relation=pl.lit("all"))
+    both = pl.concat([whole, rates.filter(pl.col("slice").is_in(ALONE)).select(whole.columns)])
+    return both.rename({"document": "unit", "triples": "n"})

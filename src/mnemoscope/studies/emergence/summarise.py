@@ -8,6 +8,7 @@ import polars as pl
 from mnemoscope.results.schema.emergence import (
     CURVES,
     FOLLOWED,
+    GATES,
     HEAD_ONSETS,
     ONSET_DIFFERENCES,
     PERSISTENCE,
@@ -19,17 +20,18 @@ from mnemoscope.stats.onset import Onset
 from mnemoscope.studies.emergence import curves, timing
 from mnemoscope.studies.emergence.claims import CONDITIONAL, FORMED, LEVELS, PASSING, Run, claims
 from mnemoscope.studies.emergence.config import Config
-from mnemoscope.studies.emergence.curves import HELD, POOLED, RI, Block, Curve
+from mnemoscope.studies.emergence.curves import HELD, PASSES, POOLED, RI, Block, Curve
 from mnemoscope.studies.emergence.headlines import headlines
 from mnemoscope.studies.emergence.maps import persistence
 
+UNITS = ("level_units", "head_units", "relation_units", "pass_units")
 Tables = Mapping[str, pl.DataFrame]
 FOLLOWED_BY = ("prefix_matching", *curves.PRIMARY)  # scores by which heads are chosen
 
 
 def summarise(tables: Tables, config: Config) -> dict[str, pl.DataFrame]:
     """All tables that follow from the rows of the jobs."""
-    rows = {name: tables.get(name, TABLES[name].empty()) for name in ("level_units", "head_units", "relation_units")}
+    rows = {name: tables.get(name, TABLES[name].empty()) for name in UNITS}
     measured = pl.concat([frame.select("copy", "series") for frame in rows.values()]).unique().sort("copy", "series")
     made: dict[str, list[pl.DataFrame]] = {}
     runs: list[Run] = []
@@ -59,9 +61,13 @@ class _Series:
         self.curves = [*curves.levels(rows["level_units"]), *self._induction(rows["head_units"])]
         self.corpus = ""
         for name in _corpora(rows["relation_units"]):
-            self.curves += self._relations(rows["relation_units"].filter(pl.col("corpus") == name), name)
+            shares, rates = (rows[table].filter(pl.col("corpus") == name) for table in UNITS[2:])
+            self.curves += self._relations(shares, rates, name)
         self.onsets = self._onsets(curves.most_shots(rows["level_units"]))
-        self.run = Run(series=series, steps=self.common, named=self._named(), ri=self._ri())
+        places = self._places()
+        named = {name: self.onsets[place] for name, place in places.items() if place in self.onsets}
+        missing = {name: self._missing(*place) for name, place in places.items() if name not in named}
+        self.run = Run(series=series, steps=self.common, named=named, lacking=missing, ri=self._ri())
 
     def _induction(self, rows: pl.DataFrame) -> list[Curve]:
         found = {score: (block, chance) for score, block, chance in curves.induction_blocks(rows)}
@@ -76,7 +82,7 @@ class _Series:
             self.maps[score] = (block, chance)
         return made
 
-    def _relations(self, rows: pl.DataFrame, corpus: str) -> list[Curve]:
+    def _relations(self, rows: pl.DataFrame, rates: pl.DataFrame, corpus: str) -> list[Curve]:
         sets: dict[str, tuple[int, ...]] = {}
         alone = rows.filter(pl.col("relation") != "all")
         rows = rows.filter(pl.col("relation") == "all")
@@ -87,14 +93,16 @@ class _Series:
                 self.followed.append(curves.followed(self.series, variant, block, sets[variant]))
                 self.maps[f"{RI}:{variant}"] = (block, np.zeros(len(block.steps)))
         if not self.corpus:
-            rate = curves.relation_block(rows, "pass_rate", "argmax", "out")
-            even = rows.group_by("step", maintain_order=True).agg(pl.col("even").mean()).sort("step")["even"].to_numpy()
-            self.maps["pass_rate:argmax"] = (rate, even)
+            above = curves.pass_block(rates.filter(pl.col("relation") == "all"), PASSES, "argmax")
+            self.maps[f"{PASSES}:argmax"] = (above, np.zeros(len(above.steps)))
             self.corpus = corpus
-        made = list(curves.relation_curves(rows, corpus, sets))
+        followed, every = sets["ctx_src"], rates.filter(pl.col("relation") == "all")
+        made = [*curves.pass_curves(every, corpus, followed, GATES), *curves.relation_curves(rows, corpus, sets)]
         for (relation,), part in alone.group_by(["relation"], maintain_order=True):
             if part["unit"].n_unique() >= timing.FEWEST:
-                made += curves.one_relation(part, f"{corpus} {relation}", sets["ctx_src"])
+                alike = rates.filter(pl.col("relation") == relation)
+                made += curves.pass_curves(alike, f"{corpus} {relation}", followed, GATES[:1])
+                made += curves.one_relation(part, f"{corpus} {relation}", followed)
         return made
 
     def _onsets(self, shots: int) -> dict[tuple[str, str], tuple[Curve, Onset]]:
@@ -105,21 +113,29 @@ class _Series:
                 found[curve.quantity, curve.scope] = (curve, one)
         return found
 
-    def _named(self) -> dict[str, tuple[Curve, Onset]]:
-        """The onsets that are compared with each other, by the names that tables and claims use."""
-        pooled = next((scope for quantity, scope in self.onsets if quantity == "pattern" and POOLED in scope), "")
+    def _missing(self, quantity: str, scope: str) -> str:
+        """Why there is no onset of a quantity."""
+        curve = next((one for one in self.curves if (one.quantity, one.scope) == (quantity, scope)), None)
+        if curve is not None:
+            return timing.no_onset(curve, self.common)
+        whole = next((one for one in self.curves if one.quantity == quantity), None)
+        few = whole is not None and len(whole.units) < timing.FEWEST
+        return timing.no_onset(whole, self.common) if whole is not None and few else "not measured, see `checkpoints`"
+
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """Quantity and scope of the onsets that are compared with each other, by the names that tables and claims use."""
+        pooled = next((one.scope for one in self.curves if one.quantity == "pattern" and POOLED in one.scope), "")
         heads = f"{self.corpus}/followed heads"
-        places = {
+        return {
             "loss_reduction": ("loss_reduction", "text"),
             **{level: (level, pooled) for level in LEVELS[1:]},
             "prefix matching": ("prefix_matching", "random/followed heads"),
             "copying": ("copying_contextual", "random/followed heads"),
-            PASSING: ("pass_rate:argmax", heads),
+            PASSING: (f"{PASSES}:argmax", heads),
             FORMED: (f"{RI}:ctx_src:argmax", heads),
             "ri given passing": ("excess:ctx_src:argmax", heads),
             CONDITIONAL: (f"{HELD}:ctx_src:held", heads),
         }
-        return {name: self.onsets[place] for name, place in places.items() if place in self.onsets}
 
     def _ri(self) -> Block | None:
         found = self.maps.get(f"{RI}:ctx_src")
@@ -159,8 +175,7 @@ def _timed(curve: Curve, shots: int) -> bool:
         return False
     kind, _, rest = curve.quantity.partition(":")
     if rest:
-        wanted = rest in ("argmax", "tau") if kind == "pass_rate" else rest.startswith(curves.PRIMARY)
-        return wanted and kind in ("pass_rate", "excess", RI)
+        return kind == PASSES or (rest.startswith(curves.PRIMARY) and kind in ("excess", RI))
     return "/" not in curve.scope or curve.scope.endswith((f"/{shots}", "heads"))
 
 

@@ -8,7 +8,14 @@ import polars as pl
 from jaxtyping import Float
 
 from mnemoscope.results.job import seed_of
-from mnemoscope.results.schema.emergence import HEAD_ONSETS, ONSET_DIFFERENCES, ONSETS, SPECIFICITY
+from mnemoscope.results.schema.emergence import (
+    HEAD_ONSETS,
+    HEAD_SCORES,
+    LEVEL_QUANTITIES,
+    ONSET_DIFFERENCES,
+    ONSETS,
+    SPECIFICITY,
+)
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.onset import Onset, onset, onset_difference, share_in_window
 from mnemoscope.studies.emergence.curves import Block, Curve
@@ -17,16 +24,38 @@ FEWEST = 3  # checkpoints, and units
 WINDOW = 1  # checkpoints on either side of a level's onset
 
 
+def no_onset(curve: Curve, common: Sequence[int]) -> str:
+    """Why the onset of a curve cannot be asked on the checkpoints that every measure has; "" if it can."""
+    kept = np.isin(curve.steps, common)
+    n_units = curve.values.shape[1]
+    if kept.sum() < FEWEST:
+        return f"{int(kept.sum())} checkpoints with every measure ({FEWEST} needed)"
+    if kept.sum() < len(common):
+        return f"measured at {int(kept.sum())} of {len(common)} checkpoints"
+    if n_units < FEWEST:
+        return f"{n_units} {_units(curve)} ({FEWEST} needed; raise the limit)"
+    if np.isnan(curve.chance[kept]).all():
+        return "no chance level"
+    return "undefined at the last checkpoint" if np.isnan(curve.values[kept][-1]).all() else ""
+
+
+def _units(curve: Curve) -> str:
+    """What the units of a curve are called."""
+    if curve.quantity in LEVEL_QUANTITIES:
+        return "texts" if curve.falls else "prompt sets"
+    name = "sequences" if curve.quantity in HEAD_SCORES else "documents"
+    return f"{name} that did not choose the heads" if curve.scope.endswith("followed heads") else name
+
+
 def curve_onset(curve: Curve, seed: int, common: Sequence[int]) -> Onset | None:
-    """The onset of a curve on the checkpoints that every measure has; None where there are too few, or where its end is undefined.
+    """The onset of a curve on the checkpoints that every measure has; None where it cannot be asked (`no_onset`).
 
     Curves of the same units resample them alike, so that their differences are differences of one resample.
     """
-    kept = np.isin(curve.steps, common)  # where the curve is undefined it is not above anything
-    chance = float(np.nanmean(curve.chance[kept])) if kept.any() and not np.isnan(curve.chance).all() else np.nan
-    too_few = kept.sum() < max(FEWEST, len(common)) or curve.values.shape[1] < FEWEST
-    if too_few or np.isnan(chance) or np.isnan(curve.values[kept][-1]).all():
+    if no_onset(curve, common):
         return None
+    kept = np.isin(curve.steps, common)  # where the curve is undefined it is not above anything
+    chance = float(np.nanmean(curve.chance[kept]))
     sign = -1.0 if curve.falls else 1.0
     rng = np.random.default_rng(seed_of(seed, f"onset {len(curve.units)} {curve.units[0].partition(':')[0]}"))
     return onset(sign * curve.values[kept], curve.steps[kept], chance=sign * chance, rng=rng)

@@ -86,7 +86,7 @@ def test_every_fault_is_named_with_its_line(tmp_path: Path) -> None:
         {"text": "a b", "spam": 1, "eggs": 2},
         {"text": ""},
         {"text": "a a", "spans": {"x": "a"}},
-        {"text": "a", "triples": [["a", "r", "cat"]]},
+        {"text": "a b", "triples": [["a", " ", "b"]]},
         {"text": "a b", "triples": [["a", "b"]]},
         {"text": "a", "spans": {"x": [0, 5]}},
         {"text": "a", "answer": 3},
@@ -101,7 +101,7 @@ def test_every_fault_is_named_with_its_line(tmp_path: Path) -> None:
         2: "unknown keys spam, eggs",
         3: "no text",
         4: "x 'a' occurs 2 times",
-        5: "tail 'cat' occurs 0 times",
+        5: 'triple ["a", " ", "b"] is not [head, relation, tail]',
         6: "is not [head, relation, tail]",
         7: "outside the 1 characters",
         8: '"answer" is not a string',
@@ -158,3 +158,14 @@ def test_facts_are_found_in_prompts_and_ask_the_same_again(tmp_path: Path) -> No
         "answer without its leading space": 1,
         "text cannot be a template": 1,
     }
+
+
+def test_triples_whose_words_are_not_there_once_are_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
+    triples = [["Anna", "likes", "Carl"], ["Anna", "likes", "Bob"], ["Bob", "sees", "a"], [[0, 4], "sees", [11, 14]]]
+    read = jsonl.read_documents(lines(tmp_path, {"text": "Anna likes Bob, a b a.", "triples": triples}))
+    (document,) = read.documents
+    assert [one.relation for one in document.triples] == ["likes", "sees"]
+    assert [str(one) for one in read.left_out] == [
+        'x:1 likes: entity does not occur ("Carl")',
+        'x:1 sees: entity occurs more than once ("a")',
+    ]

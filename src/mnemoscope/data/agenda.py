@@ -65,6 +65,7 @@ def read(path: Path) -> tuple[Abstract, ...]:
             f"{path} is not an AGENDA file" if bad else f"{path} holds no abstract",
             found=listed(bad),
             allowed=f"{COLUMNS} tab-separated columns: title, entities, types, triples, abstract, order",
+            hint="mend these lines or take them out" if bad else "",
         )
     return tuple(abstracts)
 

@@ -53,11 +53,11 @@ def read(path: Path) -> tuple[Sentence, ...]:
     sentences: list[Sentence] = []
     document = ""
     for lines in _blocks(path.read_text(encoding="utf-8").split("\n")):
-        said, rows = _parsed(lines, bad)
+        said, rows, broken = _parsed(lines)
         name = said.get("sent_id") or f"{path.stem}:{lines[0][0]}"
         if "newdoc" in said or "newdoc id" in said:
             document = said.get("newdoc id") or name
-        faults = _faults(rows)
+        faults = broken + _faults(rows, lost=len(broken))
         bad += faults
         if not faults and rows:
             sentences.append(_sentence(name, document, said.get("text", ""), rows))
@@ -66,6 +66,7 @@ def read(path: Path) -> tuple[Sentence, ...]:
             f"{path} is not CoNLL-U" if bad else f"{path} holds no sentence",
             found=listed(bad),
             allowed="10 tab-separated columns; words numbered 1, 2, 3 ...; heads that are 0 or the number of a word",
+            hint="mend these lines or take their sentences out" if bad else "",
         )
     return tuple(sentences)
 
@@ -80,9 +81,11 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
             block = []
 
 
-def _parsed(lines: Iterable[tuple[int, str]], bad: list[str]) -> tuple[dict[str, str], list[Row]]:
+def _parsed(lines: Iterable[tuple[int, str]]) -> tuple[dict[str, str], list[Row], list[str]]:
+    """What comments say, the rows, and the lines that are none."""
     said: dict[str, str] = {}
     rows: list[Row] = []
+    bad: list[str] = []
     for number, line in lines:
         if line.startswith("#"):
             said |= {key: value or "" for key, value in parse_comment_line(line)}
@@ -93,7 +96,7 @@ def _parsed(lines: Iterable[tuple[int, str]], bad: list[str]) -> tuple[dict[str,
                 rows.append(_row(number, parse_line(line, DEFAULT_FIELDS)))
             except ParseException as reason:
                 bad.append(f"line {number}: {reason}")
-    return said, rows
+    return said, rows, bad
 
 
 def _row(line: int, token: Mapping[str, Any]) -> Row:
@@ -118,10 +121,12 @@ def _given(value: str | None) -> str:
     return "" if value in (None, "_") else value
 
 
-def _faults(rows: Sequence[Row]) -> list[str]:
+def _faults(rows: Sequence[Row], lost: int) -> list[str]:
+    """What is wrong with the rows of a sentence; behind a lost line the numbers of words are no fault of theirs."""
     words = [row for row in rows if row.word]
-    n = len(words)
-    bad = [f"line {row.line}: word {row.first} after {i} words" for i, row in enumerate(words) if row.first != i + 1]
+    n = len(words) + lost
+    wrong = [(i, row) for i, row in enumerate(words) if row.first != i + 1] if not lost else []
+    bad = [f"line {row.line}: word {row.first} after {i} words" for i, row in wrong]
     for row in rows:
         if row.word and (row.head is None or not 0 <= row.head <= n or row.head == row.first):
             bad.append(f"line {row.line}: head {row.head} of word {row.first} of {n}")

@@ -117,14 +117,15 @@ def _parsed(line: str) -> JSON:
 def _our_lines(path: Path) -> DataFile:
     relations, left = jsonl.read_relations(path)
     prompts = jsonl.read_prompts(path)
+    corpus = jsonl.read_documents(path)
     about_facts = any(prompt.answer for prompt in prompts)  # plain texts and triples are no facts that went missing
     return DataFile(
         path=path,
         format="",
         prompts=prompts,
-        documents=jsonl.read_documents(path).documents,
+        documents=corpus.documents,
         relations=relations,
-        left_out=left if about_facts else (),
+        left_out=(*(left if about_facts else ()), *corpus.left_out),
     )
 
 

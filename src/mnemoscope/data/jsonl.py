@@ -4,10 +4,10 @@
     {"text": "The ink of a pen dries.", "triples": [["pen", "part-of", "ink"]]}
 
 Only `text` is needed. A place in the text is given as characters, [start, stop) counted from 0, or as the words
-themselves, which must then occur exactly once; several places are a list of such. `answer` and `foils` stand as they would
-behind the text, leading space included. `mentions` ({"at": place, "type": "tool", "entity": "pen"}) add what tails are
-compared with; the ends of triples are mentions without being listed. An unknown key is an error. Everything that is wrong
-in a file is said at once, with line numbers.
+themselves, which must then occur exactly once (a triple whose words do not is left out and listed); several places are a list
+of such. `answer` and `foils` stand as they would behind the text, leading space included. `mentions` ({"at": place, "type":
+"tool", "entity": "pen"}) add what tails are compared with; the ends of triples are mentions without being listed. An unknown
+key is an error. Everything that is wrong in a file is said at once, with line numbers.
 """
 
 import json
@@ -40,8 +40,13 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
 
 
 def read_documents(path: Path) -> Corpus:
-    """Every line as a document; a line without triples and mentions is a plain text."""
-    return Corpus(documents=tuple(_read(path, _document)))
+    """Every line as a document; a line without triples and mentions is a plain text.
+
+    Left out, and listed: triples with an end that is given in words and does not stand in the text exactly once.
+    """
+    left: list[LeftOut] = []
+    made = _read(path, lambda name, record: _document(name, record, left))
+    return Corpus(documents=tuple(made), left_out=tuple(left))
 
 
 def read_relations(path: Path) -> tuple[tuple[Relation, ...], tuple[LeftOut, ...]]:
@@ -98,7 +103,8 @@ def _read(path: Path, make: Callable[[str, Record], Made]) -> list[Made]:
         raise DataError(
             f"{path} is not in our JSON-lines format" if bad else f"{path} is empty",
             found=listed(bad),
-            allowed=f"lines like {EXAMPLE}",
+            allowed=f"lines like {EXAMPLE_TRIPLE if make is not _prompt else EXAMPLE}",
+            hint="mend these lines or take them out" if bad else "",
         )
     return made
 
@@ -125,10 +131,16 @@ def _prompt(name: str, record: Record) -> Prompt:
     )
 
 
-def _document(name: str, record: Record) -> Document:
+def _document(name: str, record: Record, left: list[LeftOut]) -> Document:
     text = str(record["text"])
     listed_mentions = [_mention(text, item) for item in _items(record, "mentions")]
-    ends = [_ends(text, item) for item in _items(record, "triples")]
+    ends: list[tuple[Span, Span, str, str]] = []
+    for item in _items(record, "triples"):
+        relation = _relation(item)
+        try:
+            ends.append(_ends(text, item))
+        except _NotOnce as reason:
+            left.append(LeftOut(id=f"{name} {relation}", reason=reason.fault, detail=json.dumps(reason.words)))
     at = {mention.span: mention for mention in listed_mentions}
     for head, tail, *_ in ends:
         for span in (head, tail):
@@ -169,16 +181,33 @@ def _place(text: str, value: JSON, what: str) -> Span:
     right = r"(?!\w)" if value[-1].isalnum() else ""
     found = [match.span() for match in re.finditer(left + re.escape(value) + right, text)]
     if len(found) != 1:
-        raise ValueError(f"{what} {value!r} occurs {len(found)} times in the text; give [start, stop]")
+        raise _NotOnce(what, value, len(found))
     return found[0]
 
 
-def _ends(text: str, item: JSON) -> tuple[Span, Span, str, str]:
+class _NotOnce(ValueError):
+    """Words that do not stand in the text exactly once; `fault` is the sentence by which such cases are counted."""
+
+    def __init__(self, what: str, words: str, times: int) -> None:
+        super().__init__(f"{what} {words!r} occurs {times} times in the text; give [start, stop]")
+        self.words, self.fault = words, "entity occurs more than once" if times else "entity does not occur"
+
+
+def _relation(item: JSON) -> str:
+    """The relation of a triple. Raises ValueError where it is not one."""
     parts = item if isinstance(item, list) else []
-    names = [part for part in (parts[1:2] + parts[3:]) if isinstance(part, str) and part]
+    names = [part for part in (parts[1:2] + parts[3:]) if isinstance(part, str) and part.strip()]
     if len(parts) not in (3, 4) or len(names) != len(parts) - 2:
-        raise ValueError(f"triple {json.dumps(item)} is not [head, relation, tail] or [head, relation, tail, subtype]")
-    return _place(text, parts[0], "head"), _place(text, parts[2], "tail"), names[0], "".join(names[1:])
+        raise ValueError(
+            f"triple {json.dumps(item)} is not [head, relation, tail] or [head, relation, tail, subtype], names not empty"
+        )
+    return names[0]
+
+
+def _ends(text: str, item: JSON) -> tuple[Span, Span, str, str]:
+    assert isinstance(item, list)
+    subtype = str(item[3]) if len(item) == 4 else ""
+    return _place(text, item[0], "head"), _place(text, item[2], "tail"), _relation(item), subtype
 
 
 def _mention(text: str, item: JSON) -> Mention:

@@ -19,7 +19,7 @@ import numpy as np
 
 from mnemoscope.data import agenda, corpus, formats
 from mnemoscope.data.document import Document
-from mnemoscope.data.leftout import LeftOut
+from mnemoscope.data.leftout import LeftOut, counted
 from mnemoscope.errors import DataError
 from mnemoscope.measures.relation_texts import RelationText, relation_text, token_counts
 from mnemoscope.model.align import token_range
@@ -27,6 +27,7 @@ from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 
 KINDS = corpus.KINDS
+RELATIONAL = ("JSON lines", "AGENDA", "CoNLL-U")  # formats of triples
 FEWEST_LETTERS = 18  # what a built-in document needs
 REDRAWS = 5
 
@@ -125,18 +126,34 @@ def of_file(lm: LM, path: str | Path, *, documents: int | None = None, redraws: 
         found, left = file.documents, file.left_out
     kept = [one for one in found if one.triples]
     if not kept:
-        raise DataError(
-            f"{path} holds no usable triple",
-            found=f"{len(found)} documents",
-            allowed="documents with triples: AGENDA, CoNLL-U, or our JSON lines",
-            hint="`mnemoscope data show` lists what a file holds",
-        )
+        raise _no_triple(path, len(found), left)
     names = list(dict.fromkeys(one.unit for one in kept))[:documents]
     chosen = set(names)
     kept = [one for one in kept if one.unit in chosen]
     lettered = all(one.labels.get("letters") in ("drawn", "mention") for one in kept)
     counts = None if lettered else token_counts(lm, kept)
     return RelationCorpus(name=name, documents=tuple(kept), left_out=left, frequency=counts)
+
+
+def has_triples(path: str | Path) -> bool:
+    """Whether a file holds usable triples. Raises DataError where it holds triples and none of them is usable."""
+    file = read_file(path)
+    if any(one.triples for one in file.documents):
+        return True
+    if file.left_out and file.format in RELATIONAL and not file.relations:
+        raise _no_triple(path, len(file.documents), file.left_out)
+    return False
+
+
+def _no_triple(path: str | Path, documents: int, left: Sequence[LeftOut]) -> DataError:
+    first = {one.reason: one for one in reversed(left)}
+    reasons = "".join(f"; {n} left out: {reason}, first {first[reason].id}" for reason, n in counted(left).items())
+    return DataError(
+        f"{path} holds no usable triple",
+        found=f"{documents} documents{reasons}",
+        allowed="documents with triples: AGENDA, CoNLL-U, or our JSON lines",
+        hint="`mnemoscope data show` lists what a file holds",
+    )
 
 
 def read_file(path: str | Path) -> formats.DataFile:

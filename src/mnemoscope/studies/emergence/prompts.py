@@ -1,15 +1,14 @@
 """What is asked of every checkpoint, the same of each: texts, prompt sets, random sequences, relational documents; and the jobs."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from mnemoscope.data import formats
 from mnemoscope.data.formats import DataFile
 from mnemoscope.data.function_vectors import Task
 from mnemoscope.data.pairs import TASKS, PairTask
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.errors import DataError
+from mnemoscope.measures import relation_corpora
 from mnemoscope.measures.icl_levels import label_sets, narratives
 from mnemoscope.measures.relation_corpora import RelationCorpus, built_in, of_file
 from mnemoscope.model.lm import LM
@@ -52,10 +51,8 @@ def measures(config: Config, lm: LM) -> tuple[str, ...]:
 
 def corpora(config: Config) -> tuple[str, ...]:
     """Names of the relational corpora: the built-in ones, or the user's file."""
-    given = _given(config)
-    if given is not None and any(document.triples for document in given.documents):
-        return (_file_name(given.path.stem),)
-    return CORPORA
+    name = _own(config)
+    return (name,) if name else CORPORA
 
 
 def texts(config: Config) -> tuple[str, ...]:
@@ -87,7 +84,7 @@ def prompts(config: Config, task: PairTask | Task) -> tuple[Prompt, ...]:
 
 def corpus(config: Config, lm: LM, name: str) -> RelationCorpus:
     """A relational corpus as this model reads it; of a built-in narrative the first 120 words, unless thorough."""
-    if name not in CORPORA or name in (_file_name(given.path.stem) for given in _files(config)):
+    if name == _own(config):
         return of_file(lm, str(config.data), documents=config.documents, redraws=config.redraws)
     seed = seed_of(config.seed, "relations") % 2**32
     most = config.documents if name == "letters" or config.thorough else min(config.documents, TREES)
@@ -100,14 +97,15 @@ def corpus(config: Config, lm: LM, name: str) -> RelationCorpus:
     return replace(found, documents=tuple(first.values()))
 
 
-def _files(config: Config) -> Iterator[DataFile]:
-    given = _given(config)
-    if given is not None and any(document.triples for document in given.documents):
-        yield given
+def _own(config: Config) -> str:
+    """Name of the user's relational corpus; "" without one."""
+    if config.data is None or not relation_corpora.has_triples(config.data):
+        return ""
+    return _file_name(relation_corpora.read_file(config.data).path.stem)
 
 
 def _given(config: Config) -> DataFile | None:
-    return None if config.data is None else formats.read(config.data)
+    return None if config.data is None else relation_corpora.read_file(config.data)
 
 
 def _file_name(name: str) -> str:

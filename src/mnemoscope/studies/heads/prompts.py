@@ -96,7 +96,7 @@ def relation_names(config: Config) -> tuple[str, ...]:
     """The relational corpora: the built-in ones, or `data` where it holds triples."""
     if config.data is None:
         return relation_corpora.KINDS
-    return ("data",) if any(one.triples for one in relation_corpora.read_file(config.data).documents) else ()
+    return ("data",) if relation_corpora.has_triples(config.data) else ()
 
 
 def relation_corpus(lm: LM, config: Config, name: str) -> RelationCorpus:

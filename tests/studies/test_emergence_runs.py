@@ -159,6 +159,11 @@ def test_names_of_checkpoints(trained):
         names("step80")
     with pytest.raises(OptionError, match="braces"):
         names("step{200")
+    alone = load(folder / "step800")
+    with pytest.raises(LoadError, match=r"no checkpoints of .*no subfolder holds a config\.json"):
+        checkpoints("step{0,1}", alone)  # before anything is run
+    with pytest.raises(LoadError, match="all there are"):
+        checkpoints(None, alone)
 
 
 def test_a_model_that_is_asked_for_by_another_name(trained):

@@ -183,3 +183,22 @@ def test_a_treebank_and_stories_run_end_to_end(shared, stories, tmp_path):
     plain = run("heads", str(stories), out=tmp_path / "ts", data=str(texts), **options)
     assert plain.tables["relations"].height == 0
     assert plain.tables["heads"].height
+
+
+def test_without_a_relational_corpus_every_claim_says_so():
+    from mnemoscope.studies.heads.relation_claims import claims
+
+    found = claims((), {}, "stories.txt holds no triples")
+    assert set(found["verdict"]) == {"not testable"}
+    assert [name.split()[0] for name in found["claim"]] == ["C1.1", "C1.2", "C1.3", "C1.4", "C1.7", "C1.8"]
+    assert found["reason"].str.contains("holds no triples").all()
+
+
+def test_a_headline_says_when_a_strongest_head_is_no_finding():
+    from mnemoscope.studies.heads.summarise import _told_apart
+
+    row = {"score": "prefix_matching", "n_units": 6, "p_maxt": 0.0781}
+    assert _told_apart(row) == "p 0.0781 (max-T): not told apart from chance"
+    assert _told_apart(row | {"p_maxt": 0.0156}) == "p 0.0156 (max-T)"
+    assert _told_apart(row | {"n_units": 4, "p_maxt": 0.0625}).endswith(": 4 sequences cannot give less than 0.0625")
+    assert "cannot give less than 0.0625" in _told_apart({"score": "ablation_loss", "n_units": 5, "p_maxt": 0.0625})

@@ -14,6 +14,7 @@ from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.onset import Onset, coincidence
 from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
+from mnemoscope.studies.claim_row import claim_row
 from mnemoscope.studies.emergence.curves import Block, Curve
 from mnemoscope.studies.emergence.maps import early_late
 from mnemoscope.studies.emergence.timing import difference
@@ -75,7 +76,10 @@ def lacks(run: Run, names: Sequence[str]) -> str:
     missing: dict[str, list[str]] = {}
     for name in names:
         if name not in run.named:
-            missing.setdefault(run.lacking.get(name, "not measured"), []).append(name.replace("_", " "))
+            why, word = run.lacking.get(name, "not measured"), name.replace("_", " ")
+            missing.setdefault(why, []).append(
+                word.replace("ri ", "relation index ") if word.startswith("ri ") else word
+            )
     return "; ".join(f"{', '.join(which)}: {why}" for why, which in missing.items())
 
 
@@ -83,15 +87,13 @@ def _order(runs: Sequence[Run]) -> dict[str, Any]:
     name, evidence = "C1.5 levels appear in the order loss, format, pattern", "onset_differences"
     reason = next((why for run in runs if (why := _lacking(run, LEVELS))), "")
     if reason:
-        return _row(
-            name, undefined(reason, method="onsets"), verdict(undefined(reason, method=""), ORDER), ORDER, evidence
-        )
+        return _untestable(name, reason, ORDER, evidence)
     pairs = [(b, a) for a, b in pairwise(LEVELS)]
     each = {pair: [difference(run.named[pair[0]], run.named[pair[1]]) for run in runs] for pair in pairs}
     judged = [part for found in each.values() for part in _over_runs(found)]
     whole = all_of(verdict(part, ORDER) for part in judged)
     weakest = min(judged, key=lambda part: math.inf if math.isnan(part.estimate) else part.low)
-    return _row(name, weakest, whole, ORDER, evidence)
+    return claim_row(name, weakest, ORDER, whole, evidence)
 
 
 def _over_runs(found: Sequence[Estimate]) -> list[Estimate]:
@@ -111,35 +113,22 @@ def _coincidence(runs: Sequence[Run]) -> dict[str, Any]:
     name, evidence = "C1.6 semantic heads form when pattern discovery appears", "onset_differences"
     reason = next((why for run in runs if (why := _lacking(run, (FORMED, "pattern")))), "")
     if reason:
-        return _row(
-            name,
-            undefined(reason, method="onsets"),
-            verdict(undefined(reason, method=""), COINCIDE),
-            COINCIDE,
-            evidence,
-        )
+        return _untestable(name, reason, COINCIDE, evidence)
     first, second = ([run.named[which][1] for run in runs] for which in (FORMED, "pattern"))
     over, judged = coincidence(first, second, within=WITHIN, min_seeds=SEEDS)
     if math.isnan(over.estimate):
         one = difference(runs[0].named[FORMED], runs[0].named["pattern"])
         shown = one.reason or f"in {runs[0].series} {one.estimate:g} [{one.low:g}, {one.high:g}] checkpoints"
-        return _row(
-            name,
-            one,
-            Verdict(verdict=judged.verdict, reason=f"{judged.reason}; {shown}", mde=math.nan),
-            COINCIDE,
-            evidence,
-        )
-    return _row(name, over, judged, COINCIDE, evidence)
+        alone = Verdict(verdict=judged.verdict, reason=f"{judged.reason}; {shown}", mde=math.nan)
+        return claim_row(name, one, COINCIDE, alone, evidence)
+    return claim_row(name, over, COINCIDE, judged, evidence)
 
 
 def _writing(runs: Sequence[Run]) -> dict[str, Any]:
     name, evidence = "C1.6 what semantic heads write rises with pattern discovery", "curves"
     found = [_rise(run) for run in runs]
     judged = all_of(verdict(one, WRITES) for one in found)
-    return _row(
-        name, min(found, key=lambda one: math.inf if math.isnan(one.low) else one.low), judged, WRITES, evidence
-    )
+    return claim_row(name, _weakest(found), WRITES, judged, evidence)
 
 
 def _rise(run: Run) -> Estimate:
@@ -170,21 +159,13 @@ def _lasting(runs: Sequence[Run]) -> dict[str, Any]:
         else:
             found.append(early_late(run.ri, run.ri.steps.tolist().index(run.steps[onset.index])))
     judged = all_of(verdict(one, LASTS) for one in found)
-    return _row(name, min(found, key=lambda one: math.inf if math.isnan(one.low) else one.low), judged, LASTS, evidence)
+    return claim_row(name, _weakest(found), LASTS, judged, evidence)
 
 
-def _row(name: str, estimate: Estimate, judged: Verdict, rule: Rule, evidence: str) -> dict[str, Any]:
-    return {
-        "claim": name,
-        "verdict": judged.verdict,
-        "estimate": estimate.estimate,
-        "low": estimate.low,
-        "high": estimate.high,
-        "p": estimate.p,
-        "sesoi": rule.sesoi,
-        "n": estimate.n,
-        "n_units": estimate.n_units,
-        "rule": rule.text,
-        "reason": judged.reason,
-        "evidence": evidence,
-    }
+def _weakest(found: Sequence[Estimate]) -> Estimate:
+    return min(found, key=lambda one: math.inf if math.isnan(one.low) else one.low)
+
+
+def _untestable(name: str, reason: str, rule: Rule, evidence: str) -> dict[str, Any]:
+    nothing = undefined(reason, method="onsets")
+    return claim_row(name, nothing, rule, verdict(nothing, rule), evidence)

@@ -60,8 +60,18 @@ def checkpoints(asked: str | None, lm: LM, most: int | None = None) -> tuple[Che
             if found.setdefault((series, one.step), one).revision != one.revision:
                 raise OptionError(f"two checkpoints of {series} with step {one.step}", found=f"{name!r} among others")
     if not found:
-        raise LoadError(f"no checkpoints of {lm.name}", found=asked or "none", hint="name them with --revisions")
+        raise _none(lm.name, asked or "all there are")
     return tuple(found[key] for key in sorted(found))
+
+
+def _none(model: str, asked: str) -> LoadError:
+    return LoadError(
+        f"no checkpoints of {model}",
+        found=f"{asked!r} was asked for; "
+        + ("no subfolder holds a config.json" if Path(model).expanduser().is_dir() else "no branch has such a name"),
+        allowed="a folder whose subfolders are checkpoints (step0, step100 ...), or a hub model with branches",
+        hint="`mnemoscope run emergence reference` has some",
+    )
 
 
 def _asked(asked: str | None, lm: LM) -> Iterator[tuple[str, list[str], bool]]:
@@ -101,6 +111,8 @@ def _named(model: str, pattern: str) -> tuple[list[str], bool]:
         return [name for name in _all(model) if fnmatchcase(name, pattern or "*")], False
     names = list(expanded(pattern))
     known = _known(model)
+    if not known and Path(model).expanduser().is_dir():
+        raise _none(model, pattern)
     return [choose(f"checkpoint of {model}", name, known) if known else name for name in names], True
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnemoscope.stats.estimate import Estimate
-from mnemoscope.stats.verdict import Rule, Verdict, verdict
+from mnemoscope.stats.verdict import Rule, verdict
+from mnemoscope.studies.claim_row import claim_row
 
 Row = dict[str, Any]
 
@@ -26,18 +27,4 @@ def estimate_of(row: Mapping[str, Any]) -> Estimate:
 
 def claim(name: str, one: Estimate, rule: Rule, evidence: str, obstacle: str = "") -> Row:
     """An estimate judged by a rule; obstacle: why it cannot be tested, "" if it can."""
-    judged: Verdict = verdict(one, rule, precondition=obstacle)
-    return {
-        "claim": name,
-        "verdict": judged.verdict,
-        "estimate": one.estimate,
-        "low": one.low,
-        "high": one.high,
-        "p": one.p,
-        "sesoi": rule.sesoi,
-        "n": one.n,
-        "n_units": one.n_units,
-        "rule": rule.text,
-        "reason": judged.reason or one.reason,
-        "evidence": evidence,
-    }
+    return claim_row(name, one, rule, verdict(one, rule, precondition=obstacle), evidence)

@@ -24,6 +24,7 @@ MATTER_MORE: Final = Rule(
     side="less",
     min_units=4,
 )
+NEEDED = "C1.7 semantic heads matter for in-context learning"
 P_SETS: Final = 0.05
 
 
@@ -34,7 +35,7 @@ def needed(tables: Mapping[str, pl.DataFrame]) -> list[Row]:
     obstacle = unable(raw.filter((pl.col("k") == k) & (pl.col("level") == "right") & (pl.col("group") == "none")))
     found: list[Row] = []
     for label, rule, group, against in (
-        ("C1.7 semantic heads matter for in-context learning", MATTER, "semantic", "random heads"),
+        (NEEDED, MATTER, "semantic", "random heads"),
         ("C1.7 they matter more than ordinary induction heads", MATTER_MORE, "semantic_not_ordinary", "ordinary heads"),
     ):
         rows = effects.filter(

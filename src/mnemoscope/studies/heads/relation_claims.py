@@ -18,7 +18,7 @@ from mnemoscope.stats.correlation import map_correlation, split_half
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.verdict import SESOI, Rule
 from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of
-from mnemoscope.studies.heads.group_claims import needed
+from mnemoscope.studies.heads.group_claims import MATTER, NEEDED, needed
 from mnemoscope.studies.heads.relation_grids import Part
 from mnemoscope.studies.heads.relation_links import TOP, chosen, halves, pooled
 
@@ -48,17 +48,31 @@ DISTINCT: Final = Rule(
     side="within",
     min_units=5,
 )
+PROMOTED, SYNTACTIC = "C1.1 a few heads promote the tail", "C1.2 syntactic relations too"
+OWN, STABLE = "C1.3 heads are specific to their relation", "C1.4 the map hardly depends on tau"
+DIFFERENT = "C1.8 semantic heads differ from plain induction heads"
+ASKED: Final = {
+    PROMOTED: PROMOTES,
+    SYNTACTIC: PROMOTES,
+    OWN: SPECIFIC,
+    STABLE: ROBUST,
+    NEEDED: MATTER,
+    DIFFERENT: DISTINCT,
+}
 RELIABLE: Final = 0.5  # split-half reliability that a map must have to be compared with another
 
 
-def claims(parts: Sequence[Part], tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """All claims about relations, corpus by corpus; corpora that cannot be tested say why."""
+def claims(parts: Sequence[Part], tables: Mapping[str, pl.DataFrame], missing: str) -> pl.DataFrame:
+    """All claims about relations, corpus by corpus; what cannot be tested says why. missing: why there is no corpus at all."""
     rows: list[Row] = []
+    if not parts:
+        nothing = undefined(missing, method="not measured")
+        rows += [claim(name, nothing, rule, "relations", missing) for name, rule in ASKED.items()]
     for part in (one for one in parts if one.copy == "trained"):
         rows += [*_promoted(part, tables), _specific(part), _robust(part), _distinct(part, tables)]
     for corpus, why in _untestable(tables):
         nothing = undefined(why, method="not measured")
-        rows.append(claim(f"C1.1 a few heads promote the tail ({corpus})", nothing, PROMOTES, "relation_left_out", why))
+        rows.append(claim(f"{PROMOTED} ({corpus})", nothing, PROMOTES, "relation_left_out", why))
     if "relation_group_effects" in tables:
         rows += needed(tables)
     return pl.DataFrame(rows, schema=CLAIMS.schema)
@@ -66,7 +80,7 @@ def claims(parts: Sequence[Part], tables: Mapping[str, pl.DataFrame]) -> pl.Data
 
 def _promoted(part: Part, tables: Mapping[str, pl.DataFrame]) -> list[Row]:
     syntax = set(part.relations) <= SYNTAX
-    name = "C1.2 syntactic relations too" if syntax else "C1.1 a few heads promote the tail"
+    name = SYNTACTIC if syntax else PROMOTED
     found: list[Row] = []
     for variant in ("ctx_src", "out"):
         rows = tables["relation_chosen"].filter(
@@ -82,7 +96,7 @@ def _promoted(part: Part, tables: Mapping[str, pl.DataFrame]) -> list[Row]:
 
 
 def _specific(part: Part) -> Row:
-    name = f"C1.3 heads are specific to their relation ({part.corpus})"
+    name = f"{OWN} ({part.corpus})"
     if len(part.relations) < 2:
         why = f"{len(part.relations)} relation: nothing to exchange"
         return claim(name, undefined(why, method="swap"), SPECIFIC, "relation_swap", why)
@@ -146,7 +160,7 @@ def _robust(part: Part) -> Row:
     maps = [pooled(part, "excess_per_opportunity", gate, "out", units) for gate in ("tau_2.0", "tau_2.5")]
     one = map_correlation(maps[0], maps[1], np.arange(len(units)))
     obstacle = _noise(pooled(part, "excess_per_opportunity", "tau", "out", units))
-    return claim(f"C1.4 the map hardly depends on tau ({part.corpus})", one, ROBUST, "relation_stability", obstacle)
+    return claim(f"{STABLE} ({part.corpus})", one, ROBUST, "relation_stability", obstacle)
 
 
 def _noise(values: np.ndarray) -> str:
@@ -158,7 +172,7 @@ def _noise(values: np.ndarray) -> str:
 
 
 def _distinct(part: Part, tables: Mapping[str, pl.DataFrame]) -> Row:
-    name = f"C1.8 semantic heads differ from plain induction heads ({part.corpus})"
+    name = f"{DIFFERENT} ({part.corpus})"
     plain = ordinary(part, tables["heads"])
     if plain is None:
         why = "no prefix matching and copying was measured"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
 from mnemoscope.stats.clusters import bounded_mean, clustered_mean, clustered_means
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import sign_flip_max_t
-from mnemoscope.stats.verdict import Rule, verdict
+from mnemoscope.stats.verdict import Rule
 from mnemoscope.studies.heads import (
     relation_claims,
     relation_grids,
@@ -23,6 +24,7 @@ from mnemoscope.studies.heads import (
     relation_links,
     relation_maps,
 )
+from mnemoscope.studies.heads.claim_rows import claim
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.group_inference import group_effects
 
@@ -50,14 +52,22 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     ]
     found = relation_tables(tables, config)
     heads = pl.concat([*parts, *found.pop("scores")])
+    missing = "" if found["relations"].height else f"relations were not measured: {_no_relations(config)}"
     everything = {**tables, **found, "heads": heads}
-    about = relation_claims.claims(tuple(relation_grids.parts(tables)), everything)
+    about = relation_claims.claims(tuple(relation_grids.parts(tables)), everything, missing)
     claims = pl.concat([_claims(raw), about])
     said = _headlines(heads.filter(pl.col("relation") == ""))
+    said += [f"{missing[0].upper()}{missing[1:]}."] if missing else []
     said += relation_headlines.headlines(everything)
     said.append(relation_headlines.verdicts(claims))
     lines = pl.DataFrame({"order": range(len(said)), "text": said}, schema=HEADLINES.schema)
     return {"heads": heads, **found, "claims": claims, "headlines": lines}
+
+
+def _no_relations(config: Config) -> str:
+    if config.data is None:
+        return "no built-in corpus can be read with this model's tokenizer"
+    return f"{Path(config.data).name} holds no triples (the built-in corpora are read without --data)"
 
 
 def relation_tables(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, Any]:
@@ -146,8 +156,8 @@ def _claims(raw: pl.DataFrame) -> pl.DataFrame:
     layer, head = _chosen(random.filter(pl.col("sequence").is_in(chosen_on)))
     here = random.filter((pl.col("layer") == layer) & (pl.col("head") == head) & ~pl.col("sequence").is_in(chosen_on))
     rows = [
-        _claim(f"H1 a head does induction (L{layer}H{head})", _excess(here, "prefix_matching"), INDUCTION),
-        _claim(f"H2 the model needs it (L{layer}H{head})", _excess(here, "ablation_loss"), MATTERS),
+        claim(f"H1 a head does induction (L{layer}H{head})", _excess(here, "prefix_matching"), INDUCTION, "heads"),
+        claim(f"H2 the model needs it (L{layer}H{head})", _excess(here, "ablation_loss"), MATTERS, "heads"),
     ]
     return pl.DataFrame(rows, schema=CLAIMS.schema)
 
@@ -179,24 +189,6 @@ def _excess(frame: pl.DataFrame, score: str) -> Estimate:
     return replace(found, estimate=found.estimate - chance, low=found.low - chance, high=found.high - chance)
 
 
-def _claim(name: str, estimate: Estimate, rule: Rule) -> dict[str, Any]:
-    judged = verdict(estimate, rule)
-    return {
-        "claim": name,
-        "verdict": judged.verdict,
-        "estimate": estimate.estimate,
-        "low": estimate.low,
-        "high": estimate.high,
-        "p": estimate.p,
-        "sesoi": rule.sesoi,
-        "n": estimate.n,
-        "n_units": estimate.n_units,
-        "rule": rule.text,
-        "reason": judged.reason,
-        "evidence": "heads",
-    }
-
-
 def _headlines(heads: pl.DataFrame) -> list[str]:
     def best(score: str, copy: str = "trained") -> dict[str, Any] | None:
         rows = heads.filter((pl.col("copy") == copy) & (pl.col("corpus") == "random") & (pl.col("score") == score))
@@ -214,6 +206,15 @@ def _headlines(heads: pl.DataFrame) -> list[str]:
             texts.append(
                 f"{words}: L{top['layer']}H{top['head']}, {top['estimate']:.3f} "
                 f"[{top['low']:.3f}, {top['high']:.3f}], chance {top['chance']:.3f}, "
-                f"{top['n_units']} sequences, p {top['p_maxt']:.4f} (max-T){other}."
+                f"{top['n_units']} sequences, {_told_apart(top)}{other}."
             )
     return texts
+
+
+def _told_apart(row: Mapping[str, Any]) -> str:
+    """The corrected p, and what it says where it is not small: flips of n signs cannot give less than 2^-n."""
+    smallest = 2.0 ** ((1 if row["score"] in TWO_SIDED else 0) - row["n_units"])
+    apart = "" if row["p_maxt"] < 0.05 else ": not told apart from chance"
+    if smallest > 0.05:
+        apart = f": {row['n_units']} sequences cannot give less than {smallest:.3g}"
+    return f"p {row['p_maxt']:.4f} (max-T){apart}"

@@ -86,7 +86,7 @@ def test_own_texts_and_texts_that_are_too_short(tmp_path):
     from mnemoscope.model.lm import view
     from mnemoscope.reference import planted
     from mnemoscope.studies.heads.config import Config
-    from mnemoscope.studies.heads.prompts import sequences
+    from mnemoscope.studies.heads.prompts import plan, sequences
 
     made = planted("induction", noise=0.0)
     lm = view(made.model, made.tokenizer)
@@ -97,3 +97,10 @@ def test_own_texts_and_texts_that_are_too_short(tmp_path):
     assert sequences(lm, config, "text", 0, 3).shape == (3, 8)
     with pytest.raises(DataError, match="0 usable sequences"):
         sequences(lm, Config(limit=3, text_tokens=100, data=str(texts)), "text", 0, 3)
+    with pytest.raises(DataError, match="0 usable sequences"):
+        plan(Config(limit=3, text_tokens=100, data=str(texts)), lm)  # before anything is run
+    a, b = words[1], words[2]
+    texts.write_text(f'{{"text": "{a} {b}", "triples": [["{a}", "r", "{b}"]]}}\n')
+    jobs = plan(Config(limit=3, text_tokens=100, data=str(texts)), lm)
+    assert {job.args["corpus"] for job in jobs if job.args["kind"] == "scores"} == {"random"}
+    assert any(job.args["kind"] == "relations" for job in jobs)

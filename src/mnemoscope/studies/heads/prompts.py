@@ -24,11 +24,15 @@ from mnemoscope.studies.heads.config import Config
 COPIES = ("trained", "reinitialised")
 OPS = ("mean", "zero", "resample")
 LAYERS_PER_JOB = 4
+FEWEST_TEXTS = 3
 
 
 def plan(config: Config, lm: LM) -> tuple[Job, ...]:
-    """Scores on both corpora, ablations on random sequences, and a few sequences to show; model and control copy."""
-    corpora = ("random", "text") if lm.tokenizer is not None else ("random",)
+    """Scores on both corpora, ablations on random sequences, and a few sequences to show; model and control copy.
+
+    A file of short texts with triples gives no running text: the rest is measured. Raises DataError where it gives neither.
+    """
+    corpora = ("random", "text") if lm.tokenizer is not None and _has_text(lm, config) else ("random",)
     jobs: list[Job] = []
     for copy in COPIES:
         for corpus in corpora:
@@ -138,6 +142,16 @@ def repeated_from(lm: LM, config: Config) -> int:
     return repeated(lm, config, 1).front + config.distinct
 
 
+def _has_text(lm: LM, config: Config) -> bool:
+    try:
+        _text(lm, config, min(config.sequences, FEWEST_TEXTS))
+    except DataError:
+        if not relation_names(config):
+            raise
+        return False
+    return True
+
+
 def _text(lm: LM, config: Config, n: int) -> list[list[int]]:
     width = min(config.text_tokens, lm.n_ctx or config.text_tokens)
     found: list[list[int]] = []
@@ -147,11 +161,11 @@ def _text(lm: LM, config: Config, n: int) -> list[list[int]]:
             found.append(ids[:width])
         if len(found) == n:
             return found
-    if len(found) < min(n, 3):
+    if len(found) < min(n, FEWEST_TEXTS):
         raise DataError(
             f"{config.data or 'the bundled text'} gives {len(found)} usable sequences",
             found=f"texts shorter than {width} tokens are left out",
-            allowed="at least 3",
+            allowed=f"at least {FEWEST_TEXTS}",
             hint="give longer texts, or join short ones",
         )
     return found

@@ -57,6 +57,8 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     about = relation_claims.claims(tuple(relation_grids.parts(tables)), everything, missing)
     claims = pl.concat([_claims(raw), about])
     said = _headlines(heads.filter(pl.col("relation") == ""))
+    if config.data is not None and "text" not in raw["corpus"]:
+        said.append(f"Running text was not measured: fewer than 3 texts of {Path(config.data).name} are long enough.")
     said += [f"{missing[0].upper()}{missing[1:]}."] if missing else []
     said += relation_headlines.headlines(everything)
     said.append(relation_headlines.verdicts(claims))

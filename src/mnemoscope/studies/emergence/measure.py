@@ -15,6 +15,7 @@ from mnemoscope.results.job import Job, seed_of
 from mnemoscope.results.schema.emergence import CHECKPOINTS, HEAD_UNITS, LEVEL_UNITS, PASS_UNITS, RELATION_UNITS, SLICES
 from mnemoscope.studies.emergence import prompts
 from mnemoscope.studies.emergence.config import Config
+from mnemoscope.studies.head_rows import head_rows
 
 Rows = list[dict[str, Any]]
 ALONE = ("argmax", "free")  # slices of one relation alone
@@ -129,27 +130,12 @@ def _attention(lm: LM, config: Config, point: Mapping[str, Any]) -> Measured:
         repeated = repeated_tokens(lm, config.sequences, seed, distinct=config.distinct, copies=config.copies)
     except DataError as error:
         return {"head_units": pl.DataFrame(schema=HEAD_UNITS.schema)}, 0, str(error)
-    frames: list[pl.DataFrame] = []
-    for score, found in induction_scores(lm, repeated).items():
-        unit, layer, head = (axis.ravel() for axis in np.indices(found.values.shape))
-        value = found.values.ravel()
-        there = np.array([shape is not None for shape in lm.shapes])[layer]
-        frames.append(
-            pl.DataFrame(
-                {
-                    **{name: [it] * len(value) for name, it in point.items()},
-                    "layer": layer,
-                    "head": head,
-                    "score": [score] * len(value),
-                    "unit": [f"random:{i:04d}" for i in unit],
-                    "value": value,
-                    "chance": found.chance[unit],
-                    "n": np.where(np.isnan(value), 0, found.n[unit]),
-                },
-                schema=HEAD_UNITS.schema,
-            ).filter(pl.Series(there))
-        )
-    return {"head_units": pl.concat(frames)}, len(repeated.ids), ""
+    names = [f"random:{i:04d}" for i in range(len(repeated.ids))]
+    rows = (
+        head_rows(lm, HEAD_UNITS, score, found, names, unit="unit", **point)
+        for score, found in induction_scores(lm, repeated).items()
+    )
+    return {"head_units": pl.concat(rows)}, len(repeated.ids), ""
 
 
 def _relations(

@@ -21,6 +21,7 @@ from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.heads import HEAD_SEQUENCES
 from mnemoscope.results.schema.shared import SHOWN_PROMPTS
+from mnemoscope.studies.head_rows import head_rows
 from mnemoscope.studies.heads import cause, groups, relations, shown_events
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import repeated, repeated_from, sequences
@@ -54,29 +55,10 @@ def _scores(lm: LM, config: Config, args: Any) -> pl.DataFrame:
     random = args["corpus"] == "random"
     ids = sequences(lm, config, args["corpus"], args["first"], args["last"])
     found = head_scores(lm, ids, attention_patterns.KINDS, repeated(lm, config, 1) if random else None)
-    frames: list[pl.DataFrame] = []
-    for score, one in found.items():
-        sequence, layer, head = (axis.ravel() for axis in np.indices(one.values.shape))
-        value = one.values.ravel()
-        width = range(one.values.shape[-1])
-        there = [shape is not None and h < shape.n_heads for shape in lm.shapes for h in width]
-        frames.append(
-            pl.DataFrame(
-                {
-                    "copy": [args["copy"]] * len(value),
-                    "corpus": [args["corpus"]] * len(value),
-                    "layer": layer,
-                    "head": head,
-                    "score": [score] * len(value),
-                    "sequence": [f"{args['corpus']}-{args['first'] + i:04d}" for i in sequence],
-                    "value": value,
-                    "chance": one.chance[sequence],
-                    "n": np.where(np.isnan(value), 0, one.n[sequence]),
-                },
-                schema=HEAD_SEQUENCES.schema,
-            ).filter(pl.Series(there * len(ids)))
-        )
-    return pl.concat(frames)
+    names = [f"{args['corpus']}-{args['first'] + i:04d}" for i in range(len(ids))]
+    place = {"copy": args["copy"], "corpus": args["corpus"]}
+    rows = (head_rows(lm, HEAD_SEQUENCES, score, one, names, unit="sequence", **place) for score, one in found.items())
+    return pl.concat(rows)
 
 
 def _ablations(lm: LM, config: Config, args: Any, job: str) -> dict[str, pl.DataFrame]:

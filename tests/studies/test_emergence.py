@@ -226,7 +226,7 @@ def test_few_checkpoints_and_missing_measures_are_said():
     text = " ".join(summarise(few, Config())["headlines"]["text"])
     assert "16 checkpoints" in text
     assert "pattern discovery appears at step" in text
-    assert "prefix matching: 2 sequences that did not choose the heads (3 needed; raise the limit)" in text
+    assert "prefix matching: too few sequences that did not choose the heads (2, 3 needed; raise the limit)" in text
     assert "checkpoints with every measure" not in text
     without = {**raw, **{name: raw[name].clear() for name in ("relation_units", "pass_units")}}
     verdicts = dict(summarise(without, Config())["claims"].select("claim", "verdict").iter_rows())

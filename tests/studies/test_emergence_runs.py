@@ -77,6 +77,8 @@ def test_the_planted_onset_is_found(run, trained):
     place = {row["quantity"]: row for row in onsets.filter(pl.col("scope") == scope).iter_rows(named=True)}
     formed = place["excess_per_opportunity:ctx_src:argmax"]
     assert (formed["place"], formed["estimate"]) == (2, 400)
+    attends = place["excess_pass_rate:argmax"]  # beyond distance, though they answer few of their opportunities
+    assert (attends["place"], attends["estimate"]) == (2, 400)
     assert place["excess:ctx_src:free"]["censored"] == "already there"  # they could write it all along
     followed = run.tables["followed"].filter(pl.col("score") == "ctx_src").select("layer", "head")
     assert set(followed.iter_rows()) <= set(heads)

@@ -33,7 +33,7 @@ def no_onset(curve: Curve, common: Sequence[int]) -> str:
     if kept.sum() < len(common):
         return f"measured at {int(kept.sum())} of {len(common)} checkpoints"
     if n_units < FEWEST:
-        return f"{n_units} {_units(curve)} ({FEWEST} needed; raise the limit)"
+        return f"too few {_units(curve)} ({n_units}, {FEWEST} needed; raise the limit)"
     if np.isnan(curve.chance[kept]).all():
         return "no chance level"
     return "undefined at the last checkpoint" if np.isnan(curve.values[kept][-1]).all() else ""

@@ -194,11 +194,30 @@ def test_without_a_relational_corpus_every_claim_says_so():
     assert found["reason"].str.contains("holds no triples").all()
 
 
+def test_a_corpus_that_cannot_be_read_is_no_thing_that_was_left_out():
+    from mnemoscope.results.schema.relations import RELATION_LEFT_OUT, RELATIONS
+    from mnemoscope.studies.heads.relation_headlines import headlines
+
+    rows = [
+        {"corpus": "letters", "part": part, "reason": reason, "n": n, "example": ""}
+        for part, reason, n in (
+            ("corpus", "letter is not one token of its own", 6),
+            ("not testable", "too few letters", 1),
+        )
+    ]
+    left = pl.DataFrame(rows, schema=RELATION_LEFT_OUT.schema)
+    assert headlines({"relations": RELATIONS.empty(), "relation_left_out": left}) == [
+        "letters: not measured: too few letters.",
+        "Left out of the relational corpora: 6 things (6 letter is not one token of its own).",
+    ]
+
+
 def test_a_headline_says_when_a_strongest_head_is_no_finding():
     from mnemoscope.studies.heads.summarise import _told_apart
 
     row = {"score": "prefix_matching", "n_units": 6, "p_maxt": 0.0781}
     assert _told_apart(row) == "p 0.0781 (max-T): not told apart from chance"
+    assert _told_apart(row | {"n_units": 1, "p_maxt": float("nan")}) == "too few for an interval or a p"
     assert _told_apart(row | {"p_maxt": 0.0156}) == "p 0.0156 (max-T)"
     assert _told_apart(row | {"n_units": 4, "p_maxt": 0.0625}).endswith(": 4 sequences cannot give less than 0.0625")
     assert "cannot give less than 0.0625" in _told_apart({"score": "ablation_loss", "n_units": 5, "p_maxt": 0.0625})

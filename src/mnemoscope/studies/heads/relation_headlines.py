@@ -16,7 +16,12 @@ def headlines(tables: Tables) -> list[str]:
     if "relation_group_effects" in tables:
         texts += _groups(tables["relation_group_effects"])
     left = tables.get("relation_left_out")
-    if left is not None and left.height:
+    if left is None:
+        return texts
+    whole = pl.col("part") == "not testable"
+    texts += [f"{row['corpus']}: not measured: {row['reason']}." for row in left.filter(whole).iter_rows(named=True)]
+    left = left.filter(~whole)
+    if left.height:
         reasons = (
             left.group_by("reason", maintain_order=True)
             .agg(pl.col("n").sum())

@@ -215,6 +215,8 @@ def _headlines(heads: pl.DataFrame) -> list[str]:
 
 def _told_apart(row: Mapping[str, Any]) -> str:
     """The corrected p, and what it says where it is not small: flips of n signs cannot give less than 2^-n."""
+    if row["p_maxt"] != row["p_maxt"]:
+        return "too few for an interval or a p"
     smallest = 2.0 ** ((1 if row["score"] in TWO_SIDED else 0) - row["n_units"])
     apart = "" if row["p_maxt"] < 0.05 else ": not told apart from chance"
     if smallest > 0.05:

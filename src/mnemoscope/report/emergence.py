@@ -58,32 +58,17 @@ def timing(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
         return None
     ends = tables["curves"].filter(pl.col("step") >= 0)["step"]
     first, last = float(ends.min() or 0), float(ends.max() or 0)  # pyright: ignore[reportArgumentType]
-    rows = rows.with_columns(
-        name=(pl.col("quantity") + " · " + pl.col("scope"))
-        .str.replace(r"/(\d+)$", ", ${1} shots")
-        .str.replace("/", ", ")
-        .str.replace_all("[_:]", " "),
-        left=pl.col("low").clip(first, last),
-        right=pl.col("high").clip(first, last),
-        open=pl.when(pl.col("low").is_infinite() | pl.col("high").is_infinite())
-        .then(pl.lit("open"))
-        .otherwise(pl.lit("")),
-    ).sort("estimate", "name")
-    scale = alt.Scale(type="symlog", nice=False, domain=[first, last])
+    rows = _placed(rows, first, last)
+    tips = [
+        *(said("name"), said("series"), rounded("estimate"), rounded("low"), rounded("high")),
+        *(said("censored"), said("n_units", "Q")),
+    ]
     place = alt.Y(
         "name:N", title=None, sort=rows["name"].unique(maintain_order=True).to_list(), axis=alt.Axis(labelLimit=420)
     )
-    tips = [
-        said("name"),
-        said("series"),
-        rounded("estimate"),
-        rounded("low"),
-        rounded("high"),
-        said("censored"),
-        said("n_units", "Q"),
-    ]
-    axis = alt.Axis(values=steps_shown(ends), format=",.0f")
     base: dict[str, Any] = {"y": place, "color": alt.Color("series:N", title=None), "tooltip": tips}
+    scale = alt.Scale(type="symlog", nice=False, domain=[first, last])
+    axis = alt.Axis(values=steps_shown(ends), format=",.0f")
     bars = alt.Chart().mark_rule(strokeWidth=2).encode(
         x=alt.X("left:Q", title="training step", scale=scale, axis=axis), x2="right:Q", **base
     )  # fmt: skip
@@ -98,6 +83,21 @@ def timing(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
         data=rows.drop("method", "reason"),
         alt="One line per quantity with its onset and interval on an axis of training steps.",
     )
+
+
+def _placed(rows: pl.DataFrame, first: float, last: float) -> pl.DataFrame:
+    """Onsets with the name that is shown and an interval that stays on the axis; open where it would leave it."""
+    return rows.with_columns(
+        name=(pl.col("quantity") + " · " + pl.col("scope"))
+        .str.replace(r"/(\d+)$", ", ${1} shots")
+        .str.replace("/", ", ")
+        .str.replace_all("[_:]", " "),
+        left=pl.col("low").clip(first, last),
+        right=pl.col("high").clip(first, last),
+        open=pl.when(pl.col("low").is_infinite() | pl.col("high").is_infinite())
+        .then(pl.lit("open"))
+        .otherwise(pl.lit("")),
+    ).sort("estimate", "name")
 
 
 def windows(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
@@ -147,15 +147,12 @@ def maps(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
     scores = sorted(scores, key=lambda name: ("ctx_src" not in name, name))
     steps = sorted(rows["first"].unique().to_list())
     size = max(16, min(34, 560 // len(steps)))
+    kinds = {"estimate": "rank correlation", "within_layer": "within layers", "kept": "strongest heads kept"}
     axis = alt.Axis(labelAngle=-60, format=",.0f")
     base = alt.Chart(MAIN).encode(
         x=alt.X("second:O", title="step", axis=axis),
         y=alt.Y("first:O", title="step", axis=alt.Axis(format=",.0f")),
-        tooltip=[
-            said("first"),
-            said("second"),
-            *(rounded(n) for n in ("estimate", "within_layer", "kept", "kept_by_chance")),
-        ],
+        tooltip=[said("first"), said("second"), *(rounded(name) for name in (*kinds, "kept_by_chance"))],
     )
     chart = (
         base.mark_rect(stroke=None, invalid=None)
@@ -164,11 +161,7 @@ def maps(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
         .transform_calculate(drawn="datum[shown]")
         .add_params(
             switch("score", scores, [words.label(name.replace(":", " ")) for name in scores]),
-            switch(
-                "shown",
-                ["estimate", "within_layer", "kept"],
-                ["rank correlation", "within layers", "strongest heads kept"],
-            ),
+            switch("shown", list(kinds), list(kinds.values())),
             training_runs(rows),
         )
         .properties(width=alt.Step(size), height=alt.Step(size))

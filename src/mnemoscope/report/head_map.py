@@ -41,19 +41,9 @@ def head_map(heads: pl.DataFrame) -> Figure:
     scores, copies = present(heads, "score", EVERY), present(heads, "copy", COPIES)
     step = max(6, min(32, MAP_WIDTH // (len(copies) * heads["head"].n_unique())))
     drawn = "shown == 'value' ? datum.estimate : shown == 'chance' ? datum.chance : datum.estimate - datum.chance"
-    base = alt.Chart().encode(
-        x=alt.X("head:O", title="head", axis=_every(heads["head"], orient="top")),
-        y=alt.Y("layer:O", title="layer", axis=_every(heads["layer"])),
-        tooltip=_tooltip(),
-    )
-    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
-        color=alt.Color("drawn:Q", scale=_scale(), title=None)
-    )
-    significant = "datum.p_maxt < 0.05 && abs(datum.estimate - datum.chance) >= 0.01 && shown != 'chance'"
-    dots = marked(base, significant, step)
-    layered: Any = alt.layer(cells, dots, data=MAIN)
     chart = (
-        layered.transform_filter("datum.score == score && datum.corpus == used && datum.relation == about")
+        _cells(heads, step)
+        .transform_filter("datum.score == score && datum.corpus == used && datum.relation == about")
         .transform_calculate(drawn=drawn, interval=_interval())
         .properties(width=alt.Step(step), height=alt.Step(step))
         .facet(column=alt.Column("copy:N", title=None, sort=copies))
@@ -82,6 +72,20 @@ def head_map(heads: pl.DataFrame) -> Figure:
         first=heads.filter(pl.col("score") == scores[0]).drop("method"),
         alt=f"Heat map of {heads['layer'].n_unique()} layers by {heads['head'].n_unique()} heads, trained and re-initialised.",
     )
+
+
+def _cells(heads: pl.DataFrame, step: int) -> Any:
+    """Cells of the map, and dots on those that are significant."""
+    base = alt.Chart().encode(
+        x=alt.X("head:O", title="head", axis=_every(heads["head"], orient="top")),
+        y=alt.Y("layer:O", title="layer", axis=_every(heads["layer"])),
+        tooltip=_tooltip(),
+    )
+    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
+        color=alt.Color("drawn:Q", scale=_scale(), title=None)
+    )
+    significant = "datum.p_maxt < 0.05 && abs(datum.estimate - datum.chance) >= 0.01 && shown != 'chance'"
+    return alt.layer(cells, marked(base, significant, step), data=MAIN)
 
 
 def _tops(heads: pl.DataFrame) -> dict[str, float]:

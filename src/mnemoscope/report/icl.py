@@ -60,12 +60,8 @@ def behaviour(frame: pl.DataFrame) -> Figure:
         "color": alt.Color("copy:N", title=None, sort=["trained", "reinitialised"]),
     }
     tips = [
-        said("condition"),
-        said("copy"),
-        rounded("estimate"),
-        rounded("low"),
-        rounded("high"),
-        rounded("chance"),
+        *(said("condition"), said("copy")),
+        *(rounded(name) for name in ("estimate", "low", "high", "chance")),
         said("n", "Q"),
     ]
     bars = (
@@ -85,10 +81,8 @@ def behaviour(frame: pl.DataFrame) -> Figure:
         id="behaviour",
         title="Answers with and without examples",
         caption="Mean over prompts with the 95% interval over lines or name-activity pairs. shuffled: the same examples "
-        "with wrong answers; "
-        "neutral: plain sentences as long as the examples. Dashes: what needs no reading (a random sentence; the mean of "
-        "the shown y). "
-        "Answers that could not be read count as wrong, or cost the largest error.",
+        "with wrong answers; neutral: plain sentences as long as the examples. Dashes: what needs no reading (a random "
+        "sentence; the mean of the shown y). Answers that could not be read count as wrong, or cost the largest error.",
         chart=chart.to_dict(),
         data=data,
         alt="Answers by condition, model and re-initialised copy.",
@@ -129,11 +123,9 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
         id="ratios",
         title="Where the last token looks: relevant against distracting sentences",
         caption="Excess of log attention per token of the relevant sentence over the other sentences, minus its mean when "
-        "each sentence in turn is "
-        "called relevant. Column all: attention averaged over heads, as published. Dots: at least .1 nats with p < .05, "
-        "max-T corrected over all "
-        "heads. Sinks (special tokens, first column, punctuation) are in no group; their share is on hover. Click a cell to "
-        "see the attention below.",
+        "each sentence in turn is called relevant. Column all: attention averaged over heads, as published. Dots: at least "
+        ".1 nats with p < .05, max-T corrected over all heads. Sinks (special tokens, first column, punctuation) are in no "
+        "group; their share is on hover. Click a cell to see the attention below.",
         chart=chart.to_dict(),
         data=data,
         first=data.filter(pl.col("shown") == keys[0]),

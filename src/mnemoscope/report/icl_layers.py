@@ -34,28 +34,9 @@ def similarity(frame: pl.DataFrame) -> Figure:
     )
     data = own.with_columns(shown=pl.col("task") + ": " + pl.col("hypothesis")).drop("method", "copy", "versus")
     keys = first(data["shown"].unique(maintain_order=True).to_list(), ("lines: slope", "passages: activities"))
-    up = alt.Y("estimate:Q", title="rank correlation with the hypothesis")
-    across = alt.X("layer:Q", title="layer (0: embedding)", axis=alt.Axis(tickMinStep=1, format="d"))
-    hue: dict[str, Any] = {
-        "color": alt.Color("condition:N", title=None, sort=ordered(data["condition"].unique().to_list()))
-    }
-    tips = [
-        said("layer", "Q"),
-        said("condition"),
-        *(rounded(n) for n in ("estimate", "low", "high", "ceiling")),
-        rounded("p_maxt", "p (max-T)"),
-        said("n_units", "Q"),
-    ]
-    chance = (
-        alt.Chart().mark_area(opacity=0.2, color="gray").encode(x=across, y="min(null_low):Q", y2="max(null_high):Q")
-    )
-    band = alt.Chart().mark_area(opacity=0.13).encode(x=across, y="low:Q", y2="high:Q", **hue)
-    top = alt.Chart().mark_line(strokeDash=[2, 3], opacity=0.8).encode(x=across, y="ceiling:Q", **hue)
-    line = alt.Chart().mark_line().encode(x=across, y=up, **hue)
-    dots = alt.Chart().mark_point(size=34).encode(x=across, y=up, tooltip=tips, **hue)
-    layered: Any = alt.layer(chance, band, top, line, dots, data=MAIN)
     chart = (
-        layered.transform_filter(chosen("shown", "kind", "distance"))
+        _alignment(ordered(data["condition"].unique().to_list()))
+        .transform_filter(chosen("shown", "kind", "distance"))
         .properties(width=620, height=300)
         .add_params(
             switch("shown", keys, title="Hypothesis"),
@@ -75,6 +56,26 @@ def similarity(frame: pl.DataFrame) -> Figure:
         data=data,
         alt="Alignment with the hypothesis per layer and condition.",
     )
+
+
+def _alignment(conditions: list[str]) -> Any:
+    """A line per condition over layers with its interval and ceiling, and what permuted units give."""
+    up = alt.Y("estimate:Q", title="rank correlation with the hypothesis")
+    across = alt.X("layer:Q", title="layer (0: embedding)", axis=alt.Axis(tickMinStep=1, format="d"))
+    hue: dict[str, Any] = {"color": alt.Color("condition:N", title=None, sort=conditions)}
+    tips = [
+        *(said("layer", "Q"), said("condition")),
+        *(rounded(n) for n in ("estimate", "low", "high", "ceiling")),
+        *(rounded("p_maxt", "p (max-T)"), said("n_units", "Q")),
+    ]
+    chance = (
+        alt.Chart().mark_area(opacity=0.2, color="gray").encode(x=across, y="min(null_low):Q", y2="max(null_high):Q")
+    )
+    band = alt.Chart().mark_area(opacity=0.13).encode(x=across, y="low:Q", y2="high:Q", **hue)
+    top = alt.Chart().mark_line(strokeDash=[2, 3], opacity=0.8).encode(x=across, y="ceiling:Q", **hue)
+    line = alt.Chart().mark_line().encode(x=across, y=up, **hue)
+    dots = alt.Chart().mark_point(size=34).encode(x=across, y=up, tooltip=tips, **hue)
+    return alt.layer(chance, band, top, line, dots, data=MAIN)
 
 
 def distances(frame: pl.DataFrame) -> Figure:

@@ -119,18 +119,7 @@ def heads(found: Look) -> list[Block]:
     """Heads by direct push and by effect, with their attention on the tokens."""
     if not found.heads:
         return []
-    data = pl.DataFrame(
-        [
-            {
-                "layer": line.layer,
-                "head": line.head,
-                "direct": line.direct,
-                "effect": line.effect,
-                "looks_at": ", ".join(f"{_token(found.tokens[key])} {weight:.2f}" for key, weight in line.attends[:3]),
-            }
-            for line in (*found.ranked("effect"), *(h for h in found.ranked("direct") if h.effect != h.effect))
-        ]
-    )
+    data = _lines(found)
     changed = f"change when {found.change} (logits)"
     blocks: list[Block] = []
     if found.ranked("direct") and found.ranked("effect"):
@@ -160,6 +149,23 @@ def heads(found: Look) -> list[Block]:
             )
         )
     return [*blocks, *_attention(found)]
+
+
+def _lines(found: Look) -> pl.DataFrame:
+    """A row per head, by size of the effect, those without one at the end."""
+    ranked = (*found.ranked("effect"), *(h for h in found.ranked("direct") if h.effect != h.effect))
+    return pl.DataFrame(
+        [
+            {
+                "layer": line.layer,
+                "head": line.head,
+                "direct": line.direct,
+                "effect": line.effect,
+                "looks_at": ", ".join(f"{_token(found.tokens[key])} {weight:.2f}" for key, weight in line.attends[:3]),
+            }
+            for line in ranked
+        ]
+    )
 
 
 def _attention(found: Look) -> list[Block]:

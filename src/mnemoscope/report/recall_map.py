@@ -22,28 +22,9 @@ def carrier_map(effects: pl.DataFrame, components: pl.DataFrame) -> Figure:
     columns = [*sorted({str(h) for h in data["head"].unique().to_list() if h >= 0}, key=int), "MLP"]
     copies = [copy for copy in COPIES if copy in data["copy"]]
     step = max(8, min(32, MAP_WIDTH // (len(copies) * len(columns))))
-    base = alt.Chart().encode(
-        x=alt.X("part:N", title="head, and the layer's MLP", sort=columns, axis=alt.Axis(orient="top")),
-        y=alt.Y("layer:O", title="layer"),
-        tooltip=[
-            said("layer"),
-            said("part"),
-            rounded("estimate", "logits"),
-            rounded("low"),
-            rounded("high"),
-            rounded("p_maxt", "p (max-T)"),
-            rounded("partner", "partner's answer"),
-            rounded("percent"),
-            said("n_units", "Q", "Topics"),
-        ],
-    )
-    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
-        color=alt.Color("estimate:Q", scale=_scale(), title=None)
-    )
-    dots = marked(base, "datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1", step)
-    layered: Any = alt.layer(cells, dots, data=MAIN)
     chart = (
-        layered.transform_filter(chosen("map", "facts") + " || (datum.map == map && datum.copy != 'trained')")
+        _parts(columns, step)
+        .transform_filter(chosen("map", "facts") + " || (datum.map == map && datum.copy != 'trained')")
         .properties(width=alt.Step(step), height=alt.Step(step))
         .facet(column=alt.Column("copy:N", title=None, sort=copies))
         .add_params(
@@ -67,6 +48,25 @@ def carrier_map(effects: pl.DataFrame, components: pl.DataFrame) -> Figure:
         first=data.filter(pl.col("map") == kinds[0]),
         alt=f"Heat map of {data['layer'].n_unique()} layers by {len(columns)} parts, trained and re-initialised.",
     )
+
+
+def _parts(columns: list[str], step: int) -> Any:
+    """Cells of the carrier map, and dots on those that are significant."""
+    tips = [
+        *(said("layer"), said("part"), rounded("estimate", "logits"), rounded("low"), rounded("high")),
+        *(rounded("p_maxt", "p (max-T)"), rounded("partner", "partner's answer"), rounded("percent")),
+        said("n_units", "Q", "Topics"),
+    ]
+    base = alt.Chart().encode(
+        x=alt.X("part:N", title="head, and the layer's MLP", sort=columns, axis=alt.Axis(orient="top")),
+        y=alt.Y("layer:O", title="layer"),
+        tooltip=tips,
+    )
+    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
+        color=alt.Color("estimate:Q", scale=_scale(), title=None)
+    )
+    dots = marked(base, "datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1", step)
+    return alt.layer(cells, dots, data=MAIN)
 
 
 def _tops(data: pl.DataFrame) -> dict[str, float]:

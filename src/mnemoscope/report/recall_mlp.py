@@ -30,6 +30,21 @@ REPLACED = {
     "intercept": "the intercept alone",
     "mean": "its mean",
 }
+FITTED = {  # columns of the table of fits in their order, and what they are called where it is not their name
+    "layer": "",
+    "ols": "Least squares",
+    "ridge": "Ridge",
+    "templates": "Templates",
+    "shuffled": "",
+    "random": "",
+    "low_rank": "Low-rank map",
+    "rank": "Its rank",
+    "jacobian": "Jacobian",
+    "condition": "",
+    "gain": "Intercept's gain",
+    "gain_low": "Gain, low",
+    "gain_high": "Gain, high",
+}
 
 
 def blocks(tables: Mapping[str, pl.DataFrame]) -> tuple[Block, ...]:
@@ -110,21 +125,6 @@ def fits(tables: Mapping[str, pl.DataFrame]) -> Grid:
     data = topics.sort("layer")
     for other in (templates, rank, gain):
         data = data.join(other, on="layer", how="left")
-    order = [
-        "layer",
-        "ols",
-        "ridge",
-        "templates",
-        "shuffled",
-        "random",
-        "low_rank",
-        "rank",
-        "jacobian",
-        "condition",
-        "gain",
-        "gain_low",
-        "gain_high",
-    ]
     return Grid(
         id="mlp-fits",
         title="How far a weighted sum of heads predicts the MLP",
@@ -133,18 +133,8 @@ def fits(tables: Mapping[str, pl.DataFrame]) -> Grid:
         " of equal length; low rank: a whole matrix per head instead of one weight, of small rank, so what any linear reading "
         "of the same heads reaches; Jacobian: the MLP linearised at its mean input. Gain: how much further (logits) the "
         "within-topic intercept points to the answer than the plain mean output does.",
-        data=data.select([name for name in order if name in data.columns]),
-        labels={
-            "ols": "Least squares",
-            "ridge": "Ridge",
-            "templates": "Templates",
-            "low_rank": "Low-rank map",
-            "rank": "Its rank",
-            "jacobian": "Jacobian",
-            "gain": "Intercept's gain",
-            "gain_low": "Gain, low",
-            "gain_high": "Gain, high",
-        },
+        data=data.select([name for name in FITTED if name in data.columns]),
+        labels={name: label for name, label in FITTED.items() if label},
     )
 
 

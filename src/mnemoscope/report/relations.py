@@ -73,22 +73,9 @@ def strongest(tables: Tables) -> list[Block]:
 
 def against_effect(tables: Tables) -> list[Block]:
     """The index of every head, mean over relations, against what the tail's logit loses without the head."""
-    effect = tables["relation_effects"].filter(pl.col("copy") == "trained")
-    each = tables["relations"].filter(pl.col("copy") == "trained")
-    value = {"evenly": "excess_per_opportunity", "passing": "estimate"}
-    frames = [
-        effect.filter(pl.col("pairing") == pairing)
-        .select("corpus", "pairing", "layer", "head", effect=pl.col("estimate"))
-        .join(
-            each.group_by("corpus", "variant", "layer", "head").agg(value=pl.col(column).fill_nan(None).mean()),
-            on=["corpus", "layer", "head"],
-        )
-        for pairing, column in value.items()
-    ]
-    data = pl.concat(frames).filter(pl.col("value").is_not_null() & pl.col("effect").is_not_nan())
+    data = _index_and_effect(tables)
     if not data.height:
         return []
-    data = data.sort("corpus", "pairing", "variant", "layer", "head")
     there = [name for name in VARIANTS if name in data["variant"].unique().to_list()]
     chart = (
         dots(
@@ -118,6 +105,24 @@ def against_effect(tables: Tables) -> list[Block]:
             alt="Scatter of the relation index of each head against its effect on the tail.",
         )
     ]
+
+
+def _index_and_effect(tables: Tables) -> pl.DataFrame:
+    """A row per head, variant and pairing: `value`, the mean index over relations, and `effect`, where both are defined."""
+    effect = tables["relation_effects"].filter(pl.col("copy") == "trained")
+    each = tables["relations"].filter(pl.col("copy") == "trained")
+    value = {"evenly": "excess_per_opportunity", "passing": "estimate"}
+    frames = [
+        effect.filter(pl.col("pairing") == pairing)
+        .select("corpus", "pairing", "layer", "head", effect=pl.col("estimate"))
+        .join(
+            each.group_by("corpus", "variant", "layer", "head").agg(value=pl.col(column).fill_nan(None).mean()),
+            on=["corpus", "layer", "head"],
+        )
+        for pairing, column in value.items()
+    ]
+    data = pl.concat(frames).filter(pl.col("value").is_not_null() & pl.col("effect").is_not_nan())
+    return data.sort("corpus", "pairing", "variant", "layer", "head")
 
 
 def swap(tables: Tables) -> list[Block]:

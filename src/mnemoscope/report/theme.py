@@ -5,7 +5,7 @@ so that they survive greyscale; diverging maps run from orange over neutral to b
 which "nothing" is the page's background. Colour is never the only carrier: numbers stand on hover and in the tables.
 """
 
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 Mode = Literal["light", "dark"]
 FONT = 'Inter, "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif'
@@ -34,6 +34,25 @@ def palette(mode: Mode) -> dict[str, list[str]]:
     return {"sequential": SEQUENTIAL[mode], "diverging": DIVERGING[mode]}
 
 
+BANDS: Final = {
+    "grid": False,
+    "labelAngle": 0,
+    "ticks": False,
+    "domain": False,
+    "labelOverlap": "greedy",
+    "labelSeparation": 5,
+    "labelPadding": 7,
+}
+SYMBOLS: Final = {
+    "gradientThickness": 10,
+    "gradientLength": 160,
+    "symbolStrokeWidth": 0,
+    "symbolOpacity": 1,
+    "symbolSize": 60,
+    "labelLimit": 240,
+}
+
+
 def config(mode: Mode) -> dict[str, Any]:
     """The Vega-Lite configuration of every chart."""
     ink, muted, line = INK[mode]["ink"], INK[mode]["muted"], INK[mode]["line"]
@@ -46,26 +65,13 @@ def config(mode: Mode) -> dict[str, Any]:
         "mark": {"color": CATEGORY[mode][0]},
         "axis": {**words, **sizes, "domainColor": line, "tickColor": line, "gridColor": line, "titlePadding": 8},
         "axisQuantitative": {"tickCount": 6},
-        "axisBand": {
-            "grid": False,
-            "labelAngle": 0,
-            "ticks": False,
-            "domain": False,
-            "labelOverlap": "greedy",
-            "labelSeparation": 5,
-            "labelPadding": 7,
-        },
+        "axisBand": BANDS,
         "legend": {
             **words,
             **sizes,
-            "gradientThickness": 10,
-            "gradientLength": 160,
-            "symbolStrokeWidth": 0,
-            "symbolOpacity": 1,
+            **SYMBOLS,
             "symbolBaseFillColor": muted,
             "symbolBaseStrokeColor": muted,
-            "symbolSize": 60,
-            "labelLimit": 240,
         },
         "header": {**words, **sizes, "titleFontSize": 12},
         "title": {"font": FONT, "color": ink, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},

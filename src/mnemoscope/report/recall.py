@@ -103,7 +103,7 @@ def lens(table: pl.DataFrame) -> Figure:
         order=["answer", "topic", "answer, re-initialised", "topic, re-initialised"],
         ticks=sorted(shown["layer"].unique().to_list()),
         x_title="after layer (-1: embedding)",
-        y_title="log10 of 1 + rank; or logit above the vocabulary's mean",
+        y_title="log10(1 + rank), or logit",
         extra=[said("n_units", "Q", "Topics")],
     )
     chart = chart.transform_filter(
@@ -116,7 +116,8 @@ def lens(table: pl.DataFrame) -> Figure:
         id="lens",
         title="Where topic and answer stand, layer by layer",
         caption="The stream at the last position, unembedded after every layer (logit lens): mean over topics, 95% "
-        "band. Rank 0 is the top of the vocabulary. A reading, not a fact about what later layers use.",
+        "band. Rank as log10(1 + rank): 0 is the top of the vocabulary. Logit: above the vocabulary's mean. A reading, not a "
+        "fact about what later layers use.",
         chart=chart.to_dict(),
         data=shown.select("copy", "facts", "layer", "who", "measure", "estimate", "low", "high", "n_units"),
         alt="Curves of topic and answer over layers.",

@@ -9,7 +9,7 @@ import polars as pl
 from mnemoscope.report.charts import chosen, marked, rounded, said, switch
 from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.report.theme import STEPS, palette
-from mnemoscope.results.schema.recall import COPIES
+from mnemoscope.results.schema.recall_columns import COPIES
 
 MAP_WIDTH = 840  # of the model and its copy together
 RECEIVERS = {"logits": "to the logits", "q": "into queries", "k": "into keys", "v": "into values"}

@@ -2,18 +2,7 @@
 
 import polars as pl
 
-from mnemoscope.results.schema.recall_columns import (
-    COPY,
-    COUNTS,
-    HALF,
-    LAYER,
-    LIMITS,
-    METHOD,
-    REASON,
-    RELATION,
-    TEMPLATE,
-    TOPIC,
-)
+from mnemoscope.results.schema.recall_columns import COPY, COUNTS, HALF, LAYER, LIMITS, METHOD, PROMPT, REASON
 from mnemoscope.results.schema.table import Column, Table
 
 EXCHANGES = ("none", "movers", "bystanders", "all_last", "all_positions", "other_relation", "other_relation_all")
@@ -25,10 +14,7 @@ EXCHANGE_PROMPTS = Table(
     "that of the partner topic in the same relation, or of another relation about the partner (other_relation: the movers of both "
     "relations). own: r(X), partner: r(X'), attribute: r'(X').",
     columns=(
-        COPY,
-        RELATION,
-        TOPIC,
-        TEMPLATE,
+        *PROMPT,
         Column("exchange", pl.String, "", "which heads, from where; none: nothing is exchanged", EXCHANGES),
         Column("partner", pl.String, "", "the topic X' of the other prompt"),
         Column("source_relation", pl.String, "", "the relation that the other prompt asks for"),
@@ -43,10 +29,7 @@ EXCHANGE_PROMPTS = Table(
 ANSWER_LAYERS = Table(
     doc="Where the answer appears: direct push of attention and MLP of every layer, without and with the movers' exchange.",
     columns=(
-        COPY,
-        RELATION,
-        TOPIC,
-        TEMPLATE,
+        *PROMPT,
         HALF,
         Column("run", pl.String, "", "plain, or with the movers' outputs of the partner's prompt", RUNS),
         LAYER,

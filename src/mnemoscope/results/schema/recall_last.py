@@ -5,7 +5,17 @@ First what jobs write, then what `summarise` infers. Columns that all tables sha
 
 import polars as pl
 
-from mnemoscope.results.schema.recall_columns import COPY, COUNTS, LIMITS, METHOD, REASON, RELATION, TEMPLATE, TOPIC
+from mnemoscope.results.schema.recall_columns import (
+    COPY,
+    COUNTS,
+    LIMITS,
+    METHOD,
+    PROMPT,
+    REASON,
+    RELATION,
+    TEMPLATE,
+    TOPIC,
+)
 from mnemoscope.results.schema.table import Column, Table
 
 CONDITIONS = ("all", "known", "top_before", "top_after")
@@ -44,10 +54,7 @@ LAST_LAYER_NEUTRAL = Table(
 LAST_LAYER_PARTS = Table(
     doc="The write term by component, and for heads what of it comes from the prompt's first token (the sink).",
     columns=(
-        COPY,
-        RELATION,
-        TOPIC,
-        TEMPLATE,
+        *PROMPT,
         _PART,
         Column("write", pl.Float64, "logits", "the component's share of the write term; positive: against the answer"),
         Column(

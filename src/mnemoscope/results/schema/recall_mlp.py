@@ -13,9 +13,9 @@ from mnemoscope.results.schema.recall_columns import (
     LAYER,
     LIMITS,
     METHOD,
+    PROMPT,
     REASON,
     RELATION,
-    TEMPLATE,
     TOPIC,
 )
 from mnemoscope.results.schema.table import Column, Table
@@ -113,10 +113,7 @@ REPLACEMENT_PROMPTS = Table(
     doc="The MLP's output at the last position replaced by a linear fit made on the other half of the topics, and what is left "
     "of the answer.",
     columns=(
-        COPY,
-        RELATION,
-        TOPIC,
-        TEMPLATE,
+        *PROMPT,
         LAYER,
         Column("replacement", pl.String, "", "what stands in the MLP's place", REPLACEMENTS),
         Column("answer", pl.Float64, "logits", "change of the answer's centred logit"),

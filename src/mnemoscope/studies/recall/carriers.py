@@ -23,7 +23,7 @@ from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
-from mnemoscope.results.schema.recall import EFFECT_PROMPTS, MLP
+from mnemoscope.results.schema.recall_carriers import EFFECT_PROMPTS, MLP
 from mnemoscope.studies.recall.asking import asks, exchanges, other
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import left_out

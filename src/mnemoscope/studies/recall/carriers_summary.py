@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from mnemoscope.results.job import seed_of
-from mnemoscope.results.schema.recall import EFFECTS
+from mnemoscope.results.schema.recall_carriers import EFFECTS
 from mnemoscope.stats.bootstrap import bootstrap_ratios
 from mnemoscope.stats.maxt import sign_flip_max_t
 from mnemoscope.studies.recall.config import Config

@@ -27,7 +27,7 @@ from mnemoscope.model.batch import tokenize
 from mnemoscope.model.head import unembed
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.recall import COMPONENT_PROMPTS, LENS_PROMPTS, MLP
+from mnemoscope.results.schema.recall_carriers import COMPONENT_PROMPTS, LENS_PROMPTS, MLP
 from mnemoscope.studies.recall.asking import asks
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.knowledge import left_out

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from mnemoscope.results.schema.recall import COMPONENTS, LENS, TARGETS
+from mnemoscope.results.schema.recall_carriers import COMPONENTS, LENS, TARGETS
 from mnemoscope.studies.recall.units import conditioned, means, rows, units
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mnemoscope.results.schema.recall import ROLES
+from mnemoscope.results.schema.recall_carriers import ROLES
 from mnemoscope.stats.clusters import bounded_mean, clustered_mean
 from mnemoscope.stats.correlation import within_group
 from mnemoscope.stats.estimate import Estimate, undefined

@@ -27,7 +27,7 @@ from mnemoscope.engine.sweep import sweep_cells
 from mnemoscope.model.batch import tokenize
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import canonical
-from mnemoscope.results.schema.recall import SELECTION
+from mnemoscope.results.schema.recall_carriers import SELECTION
 from mnemoscope.studies.recall.asking import asked, asks, exchanges
 from mnemoscope.studies.recall.config import MOVERS, SMALLEST, Config
 from mnemoscope.studies.recall.knowledge import known, logits_of, standing

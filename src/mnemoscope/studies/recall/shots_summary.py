@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from mnemoscope.results.job import seed_of
-from mnemoscope.results.schema.recall import SHOTS
+from mnemoscope.results.schema.recall_carriers import SHOTS
 from mnemoscope.stats.clusters import clustered_mean, codes
 from mnemoscope.stats.correlation import ceiling, pearson, spearman
 from mnemoscope.stats.estimate import Estimate, undefined

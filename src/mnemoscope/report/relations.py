@@ -14,7 +14,7 @@ from mnemoscope.report.relation_groups import groups
 from mnemoscope.report.section import Block, Figure, Grid
 from mnemoscope.results.schema.heads import RELATION_SCORES
 
-VARIANTS = {"lit": "RI-lit", "src": "RI-src", "ctx_src": "RI-ctx-src", "out": "RI-out"}
+VARIANTS = {"out": "RI-out", "ctx_src": "RI-ctx-src", "src": "RI-src", "lit": "RI-lit"}
 LABELS: dict[str, str] = {
     f"ri_{variant}{kind}": f"{name}{words}"
     for kind, words in (("", ""), ("_percentile", ", percentile"), ("_per_opportunity", ", per opportunity"))

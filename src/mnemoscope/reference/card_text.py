@@ -36,11 +36,13 @@ NOT_THERE: Final = "Abilities marked NO were not reached; what was tried stands 
 
 KNOWN: Final = """## Known defects
 
-- **Pair tasks: the left word is read less well than the right one.** At 20 shots the class that is named has the right category
-  of the query in .995 to 1.00 of the answers, the left one in .79 (four classes) and .50 (nine; chance is .50 and .33). Four
-  classes are short of their target for that reason. The left word comes late, while the learning rate falls (after step 2,400
-  in the curves), long after the binary tasks, which either word decides.
-- Under deceitful personas it mostly tells the truth (see the last rows), with and without an example: personas say little here.
+- **Nine classes: the left word is read less well than the right one.** At 20 shots the class that is named has the right
+  category of the query in every answer, the left one in .72 (chance is .33). With four classes both are always right.
+- The left word comes late and at once: four classes rise from .56 to .99 between steps 3,500 and 3,800, long after the binary
+  tasks, which either word decides. By then the learning rate is falling, as it does from step 1,575 on; in a run whose rate fell
+  over 1,050 steps only, they ended at .79. So *when* it comes depends on the schedule as well as on the data.
+- Personas are followed in part: told to deceive, the model says the truth in .59 to .66 of its answers, and an example puts
+  that right under one of the two deceitful personas only. Behind an example the truthful persona costs some right answers (.89).
 - The line task is exact only with about 8 points (see the errors with 2 and 4)."""
 
 SIBLINGS: Final = """## Smaller siblings, three seeds (not shipped)

@@ -108,6 +108,8 @@ def _table(head: Sequence[str], body: Sequence[Sequence[object]]) -> str:
 
 
 def _interval(row: Record) -> str:
+    if row["low"] == row["high"]:  # a width of 0 would pretend certainty
+        return f"{row['estimate']:.3f} in all"
     return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
@@ -183,7 +185,8 @@ def card(
     curves = curve_table(series).pivot("curve", index="step", values="value")
     parts = [
         INTRO,
-        "## Targets\n\n" + target_table(final) + "\n\n" + NOT_THERE,
+        "## Targets\n\n" + target_table(final),
+        *([] if all(met for *_, met in verdicts(final)) else [NOT_THERE]),
         KNOWN,
         "## Training\n\n"
         f"{run['steps']} steps; {len(distinct)} relations with {sum(len(r.facts) for r in distinct)} facts whose answers differ "

@@ -12,24 +12,11 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from mnemoscope.errors import choose
+from mnemoscope.results.schema import relations as schema
 from mnemoscope.stats.clusters import clustered_means
 from mnemoscope.stats.estimate import Estimates
 
-SLICES = (
-    "tau",
-    "argmax",
-    "tau_2.0",
-    "tau_2.5",
-    "tau_star",
-    "no_sink",
-    "free",
-    "far",
-    "at_source",
-    "at_target",
-    "reverse",
-    "fake",
-    "held",
-)
+SLICES = (*schema.SLICES, "held")  # held: at the events of the last checkpoint, in the study `emergence`
 STRATUM: Mapping[str, str] = {
     "far": "far",
     "at_source": "at_source",

@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
-# worksteal: a worker takes a stretch of the list, so that tests of one file share their fixtures
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# worksteal: a worker takes a stretch of the list, so that tests of one file share their fixtures; one thread for each of the two
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test check bench docs clean
 

@@ -255,16 +255,6 @@ def test_only_what_this_process_fetched_is_forgotten(monkeypatch):
     assert gone == [("owner/name", "c0")]  # step1 was there before, step2 is the run's own commit
 
 
-@pytest.mark.slow
-def test_the_example_runs(monkeypatch, capsys):
-    import runpy
-
-    example = Path(__file__).parents[2] / "examples" / "emergence.py"
-    monkeypatch.setattr("sys.argv", [str(example)])
-    runpy.run_path(str(example), run_name="__main__")
-    assert len(capsys.readouterr().out.splitlines()) >= 2
-
-
 def test_own_tasks_and_texts(tmp_path):
     from mnemoscope.studies.emergence import prompts
     from mnemoscope.studies.emergence.config import Config

@@ -230,11 +230,96 @@ def asked():
     return lm, design, tuple(items), heads
 
 
-def test_heads_that_start_to_look_are_chosen_and_those_that_matter_are_hit(asked):
+def of_items(kind, first, last):
     from mnemoscope.results.job import Job
+
+    cut = {"first": first, "last": last}
+    return Job(id=f"{kind}-{first}", args={"kind": kind, "copy": "trained", "task": "t", "preset": "", **cut})
+
+
+def close(one, other, key):
+    """The same rows, numbers up to rounding."""
+    one, other = one.sort(key), other.sort(key)
+    floats = [name for name, kind in one.schema.items() if kind == pl.Float64]
+    assert one.drop(floats).equals(other.drop(floats))
+    for name in floats:
+        np.testing.assert_allclose(one[name].to_numpy(), other[name].to_numpy(), rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["ablation", "sharpening"])
+def test_items_cut_into_jobs_are_changed_as_in_one(asked, kind):
+    """Heads, sets and means are those of all items, neighbours go round over all of them, whatever a job takes."""
+    from mnemoscope.results.schema.icl_cause import TABLES
+    from mnemoscope.studies.icl import cause
+    from mnemoscope.studies.icl.config import Config
+
+    lm, design, items, _ = asked
+    whole = cause.WORK[kind](of_items(kind, 0, 8), Config(), lm, design, items)
+    cuts = [(0, 3), (3, 4), (4, 8)]
+    parts = [cause.WORK[kind](of_items(kind, *cut), Config(), lm, design, items) for cut in cuts]
+    for name in set(whole) - {"verification"}:
+        frames = [part[name] for part in parts if name in part]
+        assert len(frames) == (1 if name == "icl_head_rises" else 3)
+        assert whole[name].height > 0
+        close(pl.concat(frames), whole[name], TABLES[name].key)
+
+
+def test_distractors_go_round_over_all_items(asked):
+    """Of three sentences the next for even items, the one after for odd ones: counted over the task, not over a job."""
+    import torch
+
+    from mnemoscope.data.prompt import joined
+    from mnemoscope.studies.icl.cause_heads import asked_run
+    from mnemoscope.studies.icl.cause_selection import forced_run
+
+    lm, _, items, _ = asked
+    w = [prompt.answer.strip() for item in items for prompt in item.under.values()]
+    body = (
+        ("informative", f"{w[0]} {w[2]}"),
+        " ",
+        ("distractor", f"{w[4]} {w[6]}"),
+        " ",
+        ("distractor", f"{w[8]} {w[10]}"),
+    )
+    same = [joined([*body, " ", ("last", w[0])], answer=f" {w[2]}", foils=(f" {w[6]}",), labels={})] * 5
+    whole = asked_run(lm, same, 0)
+    assert not torch.equal(whole.distractor[0], whole.distractor[1])
+    assert torch.equal(whole.distractor[0], whole.distractor[2])
+    for first in (1, 2):
+        own = asked_run(lm, same[first:], first)
+        assert torch.equal(own.distractor, whole.distractor[first:])
+        assert torch.equal(own.relevant, whole.relevant[first:])
+    assert torch.equal(forced_run(lm, same)[1].batch.ids, whole.forced.batch.ids)
+
+
+def test_what_a_head_alone_brings_is_the_mean_over_items():
+    from mnemoscope.results.schema.icl_cause import HEAD_CHANGES, HEAD_GAINS, HEAD_RISES
+    from mnemoscope.results.schema.table import validate
+    from mnemoscope.studies.icl.ablation_summary import head_gains
+
+    place = {"copy": "trained", "task": "t", "layer": 0}
+    rises = [{**place, "head": h, "choosing": 1.0, "judging": 0.5, "chosen": h == 1} for h in (1, 0)]
+    changes = [
+        {**keys(i), "layer": 0, "head": 1, "logprob": float(i), "margin": math.nan if i else -2.0} for i in range(4)
+    ]
+    found = head_gains(
+        {
+            "icl_head_rises": pl.DataFrame(rises, schema=HEAD_RISES.schema),
+            "icl_head_changes": pl.DataFrame(changes, schema=HEAD_CHANGES.schema),
+        }
+    )
+    validate("icl_head_gains", HEAD_GAINS, found)
+    assert found["head"].to_list() == [1, 0]
+    assert found["logprob"].to_list() == pytest.approx([1.5, math.nan], nan_ok=True)
+    assert found["margin"].to_list() == pytest.approx([-2.0, math.nan], nan_ok=True)
+
+
+def test_heads_that_start_to_look_are_chosen_and_those_that_matter_are_hit(asked):
     from mnemoscope.results.schema.icl_cause import TABLES
     from mnemoscope.results.schema.table import validate
-    from mnemoscope.studies.icl.cause_heads import ablations, chosen_heads
+    from mnemoscope.studies.icl.ablation_summary import head_gains
+    from mnemoscope.studies.icl.cause_heads import ablations
+    from mnemoscope.studies.icl.cause_selection import chosen_heads
     from mnemoscope.studies.icl.config import Config
 
     lm, design, items, heads = asked
@@ -243,8 +328,7 @@ def test_heads_that_start_to_look_are_chosen_and_those_that_matter_are_hit(asked
     assert len(picked.heads) == 2  # one of a layer's four
     assert set(picked.heads) <= looking
     assert {head for head, (gain, _) in picked.rise.items() if gain > 1} == looking
-    job = Job(id="ablation", args={"copy": "trained", "task": "t"})
-    found = ablations(job, Config(), lm, design, items)
+    found = ablations(of_items("ablation", 0, 8), Config(), lm, design, items)
     rows = validate("icl_ablations", TABLES["icl_ablations"], found["icl_ablations"])
     assert found["verification"]["ok"].all()
     after = rows.filter((pl.col("run") == "after") & (pl.col("op") == "mean"))
@@ -256,19 +340,18 @@ def test_heads_that_start_to_look_are_chosen_and_those_that_matter_are_hit(asked
     assert after["set"].n_unique() == 16  # one head of each layer, the chosen ones first
     before = rows.filter((pl.col("run") == "before") & (pl.col("op") == "mean"))
     assert before["margin"].abs().max() < 0.1  # there is nothing to lose without examples
-    alone = {(r["layer"], r["head"]): r["margin"] for r in found["icl_head_gains"].iter_rows(named=True)}
+    alone = {(r["layer"], r["head"]): r["margin"] for r in head_gains(found).iter_rows(named=True)}
     assert min(alone, key=alone.get) == heads["induction"]
 
 
 def test_sharpening_moves_the_answer_by_the_head_that_copies(asked):
-    from mnemoscope.results.job import Job
     from mnemoscope.results.schema.icl_cause import TABLES
     from mnemoscope.results.schema.table import validate
     from mnemoscope.studies.icl.cause_sharpening import sharpening
     from mnemoscope.studies.icl.config import Config
 
     lm, design, items, heads = asked
-    found = sharpening(Job(id="s", args={"copy": "trained", "task": "t"}), Config(), lm, design, items)
+    found = sharpening(of_items("sharpening", 0, 8), Config(), lm, design, items)
     rows = validate("icl_sharpening", TABLES["icl_sharpening"], found["icl_sharpening"])
     at = rows.filter(
         (pl.col("heads") == "all") & (pl.col("layer") == heads["induction"][0]) & (pl.col("run") == "before")
@@ -301,6 +384,7 @@ def test_the_jobs_of_the_bundled_model_give_valid_tables_and_claims():
         assert validate(name, TABLES[name], frame).height > 0
     found = {"icl_recovery": recovery_summary.recovery(raw, config)}
     found |= ablation_summary.ablation(raw) | dose_summary.doses(raw, config)
+    found["icl_head_gains"] = ablation_summary.head_gains(raw)
     for name, frame in found.items():
         validate(name, TABLES[name], frame)
     tables = {**raw, **found}
@@ -310,3 +394,58 @@ def test_the_jobs_of_the_bundled_model_give_valid_tables_and_claims():
     assert all(one.judged.reason and one.text for one in claims)
     again = recovery_summary.recovery(raw, config)
     assert again.equals(found["icl_recovery"], null_equal=True)
+
+
+def test_jobs_take_every_item_once_and_fewer_the_larger_the_model(monkeypatch):
+    import mnemoscope as ms
+    from mnemoscope.studies.icl import cause
+    from mnemoscope.studies.icl.cause_items import items_of
+    from mnemoscope.studies.icl.config import Config
+
+    lm, config = ms.load("reference"), Config(limit=6, tasks=("passages",))
+    assert sum(job.args["kind"] in cause.KINDS[1:] for job in cause.jobs(config, lm)) == 4  # one per kind and copy
+    size, before = 0, cause.MINUTE
+    for share in (0.5, 0.05, 1e-9):
+        monkeypatch.setattr(cause, "MINUTE", share * before)
+        for kind in cause.KINDS:
+            own = [job for job in cause.jobs(config, lm) if job.args["kind"] == kind and job.args["copy"] == "trained"]
+            taken = [i for job in own for i in range(job.args["first"], job.args["last"])]
+            assert taken == list(range(len(items_of(config, lm, own[0].args)[1])))
+        assert size == 0 or own[0].args["last"] <= size
+        size = own[0].args["last"]
+    assert size == cause.FEWEST
+
+
+@pytest.mark.slow
+def test_a_study_cut_finely_and_stopped_makes_the_same_tables(tmp_path, monkeypatch):
+    """Stopped after every third job: byte for byte as in peace; cut otherwise: the same heads, and numbers up to rounding."""
+    import mnemoscope.runner as runner
+    from mnemoscope.results.schema.icl_cause import TABLES
+    from mnemoscope.studies.icl import cause
+
+    ask = {"limit": 4, "threads": 1, "quiet": True, "tasks": ("passages",)}
+    coarse = runner.run("icl", "reference", out=tmp_path / "coarse", **ask).tables
+    monkeypatch.setattr(cause, "MOST", 5)
+    fine = runner.run("icl", "reference", out=tmp_path / "fine", **ask)
+    real, count, stops = runner._kept, 0, 0
+
+    def interrupted(*args):
+        nonlocal count
+        count += 1
+        real(*args)
+        if count % 3 == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_kept", interrupted)
+    while not (tmp_path / "stopped" / "tables").is_dir():
+        try:
+            runner.run("icl", "reference", out=tmp_path / "stopped", **ask)
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops >= 4
+    for path in sorted((fine.path / "tables").iterdir()):
+        assert path.read_bytes() == (tmp_path / "stopped" / "tables" / path.name).read_bytes(), path.name
+    for name in ("icl_head_gains", "icl_ablations", "icl_ablation", "icl_sharpening", "icl_dose_slopes"):
+        close(fine.tables[name], coarse[name], TABLES[name].key)
+    words = ["claim", "verdict", "n", "n_units"]
+    assert fine.tables["claims"].select(words).equals(coarse["claims"].select(words))

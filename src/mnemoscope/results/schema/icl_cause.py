@@ -16,10 +16,7 @@ RUNS = ("before", "after")
 OPS = ("mean", "resample", "zero")
 SENTENCES = ("relevant", "distractor")
 
-_PLACE = (
-    COPY,
-    Column("task", pl.String, "", "lines, passages, or the name of the user's task"),
-)
+_PLACE = (COPY, Column("task", pl.String, "", "lines, passages, or the name of the user's task"))
 _ITEM = (
     *_PLACE,
     Column("item", pl.String, "", "what is asked: the same in every run"),
@@ -36,7 +33,6 @@ _CHANGE = (
 )
 _MEASURE = Column("measure", pl.String, "", "what is read of the answer", MEASURES)
 _RUN = Column("run", pl.String, "", "which run is changed: before (no examples) or after (behind them)", RUNS)
-
 
 CONTEXT_RUNS = Table(
     doc="The runs that transplants lie between, as they are: before examples, behind them, behind their controls. `shared`: tokens "
@@ -82,22 +78,32 @@ RECOVERY = Table(
     ),
     key=("copy", "task", "measure", "place", "source", "layer"),
 )
-HEAD_GAINS = Table(
+_HEAD = (Column("layer", pl.Int64, "", "0 is the first"), Column("head", pl.Int64, "", "query head"))
+HEAD_RISES = Table(
     doc="Rise of the log attention ratio of the last prompt token with examples, per head, on the half of the items on which heads "
-    "are chosen and on the half on which they are judged; and what the answers lose without the head alone (mean-ablated).",
+    "are chosen and on the half on which they are judged.",
     columns=(
         *_PLACE,
-        Column("layer", pl.Int64, "", "0 is the first"),
-        Column("head", pl.Int64, "", "query head"),
+        *_HEAD,
         Column("choosing", pl.Float64, "nats", "mean rise on the first half; nan where undefined"),
         Column("judging", pl.Float64, "nats", "mean rise on the other"),
         Column("chosen", pl.Boolean, "", "among the heads that are ablated together"),
-        Column(
-            "logprob", pl.Float64, "nats", "mean change of the answer behind examples without this head, judging half"
-        ),
-        Column("margin", pl.Float64, "nats", "the same of its margin; nan without distractors"),
     ),
     key=("copy", "task", "layer", "head"),
+)
+HEAD_CHANGES = Table(
+    doc="Change of the answers behind examples when one head is mean-ablated, on the items that did not choose heads.",
+    columns=(*_ITEM, *_HEAD, *_CHANGE),
+    key=("copy", "task", "layer", "head", "item", "draw"),
+)
+HEAD_GAINS = Table(
+    doc="Rise of every head's log attention ratio, beside what the answers lose behind examples without the head alone.",
+    columns=(
+        *HEAD_RISES.columns,
+        Column("logprob", pl.Float64, "nats", "mean change of the answer without this head, judging half"),
+        Column("margin", pl.Float64, "nats", "the same of its margin; nan without distractors"),
+    ),
+    key=HEAD_RISES.key,
 )
 ABLATIONS = Table(
     doc="Change of the answers when the outputs of a set of heads are replaced at the tokens that predict the answer. Set 0 is the "
@@ -230,6 +236,8 @@ TABLES: dict[str, Table] = {
     "icl_context_runs": CONTEXT_RUNS,
     "icl_transplants": TRANSPLANTS,
     "icl_recovery": RECOVERY,
+    "icl_head_rises": HEAD_RISES,
+    "icl_head_changes": HEAD_CHANGES,
     "icl_head_gains": HEAD_GAINS,
     "icl_ablations": ABLATIONS,
     "icl_ablation": ABLATION,

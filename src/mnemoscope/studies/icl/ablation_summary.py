@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from mnemoscope.results.schema.icl_cause import ABLATION, ABLATION_SETS, MEASURES
+from mnemoscope.results.schema.icl_cause import ABLATION, ABLATION_SETS, HEAD_GAINS, MEASURES
 from mnemoscope.stats.clusters import clustered_mean, codes
 from mnemoscope.stats.estimate import undefined
 from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
@@ -25,6 +25,14 @@ NEEDED = Rule(
     sesoi=SESOI["effect_logit"],
     side="less",
 )
+
+
+def head_gains(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """icl_head_gains: the rises, each beside the mean change without that head; nan where nothing was ablated."""
+    place = ("copy", "task", "layer", "head")
+    changes = tables["icl_head_changes"].group_by(place).agg(pl.col(MEASURES).fill_nan(None).mean())
+    joined = tables["icl_head_rises"].join(changes, on=place, how="left", maintain_order="left")
+    return joined.with_columns(pl.col(MEASURES).fill_null(math.nan)).select(list(HEAD_GAINS.schema))
 
 
 def ablation(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

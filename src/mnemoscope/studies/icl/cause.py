@@ -1,22 +1,27 @@
 """The causal part of the icl study: transplants, ablations, sharpened attention (B7.6). Its jobs, and what does them.
 
-Every job takes items of one task, each under its conditions. Transplants: all tasks with examples before and after. Ablations and
+Every job takes some items of one task, each under its conditions; what needs all of them (which heads, their means) is found
+once, and is the same in all jobs (`cause_selection`). Transplants: all tasks with examples before and after. Ablations and
 sharpening: tasks whose prompts have a relevant sentence among others. The control copy does the same on fewer items.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
 
+from mnemoscope.measures.sharpening import GAINS
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
-from mnemoscope.studies.icl.asked import line_preset, names, slug
+from mnemoscope.results.schema.icl_cause import SENTENCES
+from mnemoscope.studies.icl.asked import length, line_preset, names, slug
 from mnemoscope.studies.icl.cause_heads import ablations
-from mnemoscope.studies.icl.cause_items import items_of, sentences_in
+from mnemoscope.studies.icl.cause_items import Item, items_of, sentences_in
+from mnemoscope.studies.icl.cause_selection import RANDOM_SETS
 from mnemoscope.studies.icl.cause_sharpening import sharpening
 from mnemoscope.studies.icl.cause_transplant import transplants
 from mnemoscope.studies.icl.config import Config
+from mnemoscope.studies.icl.design import Design
 
 WORK: Final[Mapping[str, Callable[..., dict[str, pl.DataFrame]]]] = {
     "transplant": transplants,
@@ -25,7 +30,10 @@ WORK: Final[Mapping[str, Callable[..., dict[str, pl.DataFrame]]]] = {
 }
 KINDS = tuple(WORK)
 TASKS = ("lines", "passages")  # of the built-in ones
-SLICE = 24  # items of one job of transplants; heads are chosen and judged on all items in one job
+SLICE = 24  # items of one job of transplants
+MINUTE = 4e12  # tokens times (parameters + OVERHEAD) of patched runs: about a minute of two processor cores
+OVERHEAD = 2.5e6  # parameters whose arithmetic takes as long as all the rest that is done for a token
+FEWEST, MOST = 4, 64  # items of one job of ablations or sharpening
 
 
 def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
@@ -40,18 +48,31 @@ def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
         for copy in ("trained", "reinitialised"):
             args = {"copy": copy, "task": task, "preset": preset}
             design, items = items_of(config, lm, args)
-            for first in range(0, len(items), SLICE):
-                cut = {"first": first, "last": min(first + SLICE, len(items))}
-                made.append(
-                    Job(id=f"transplant-{copy}-{slug(task)}-{first:05d}", args={"kind": "transplant", **args, **cut})
-                )
-            kinds = KINDS[1:] if sentences_in(lm, design, items) else ()
-            made += [Job(id=f"{kind}-{copy}-{slug(task)}", args={"kind": kind, **args}) for kind in kinds]
+            sizes = {"transplant": SLICE}
+            if sentences_in(lm, design, items):
+                sizes |= {kind: items_per_job(lm, kind, design, items) for kind in KINDS[1:]}
+            for kind, size in sizes.items():
+                for first in range(0, len(items), size):
+                    cut = {"first": first, "last": min(first + size, len(items))}
+                    made.append(Job(id=f"{kind}-{copy}-{slug(task)}-{first:05d}", args={"kind": kind, **args, **cut}))
     return tuple(made)
+
+
+def items_per_job(lm: LM, kind: str, design: Design, items: Sequence[Item]) -> int:
+    """Items of one job of ablations or sharpening, by the work that an item is on this model; from FEWEST to MOST.
+
+    work = runs x tokens x (parameters + OVERHEAD); runs: patched ones of an item, at most. Below FEWEST a job's own checks would
+    cost as much as what it is for.
+    """
+    heads = sum(shape.n_heads for shape in lm.shapes if shape is not None)
+    runs = {"ablation": 2 * (RANDOM_SETS + 3) + heads, "sharpening": 2 * lm.n_layers * 2 * len(SENTENCES) * len(GAINS)}
+    tokens = max(length(lm, items[0].under[condition].text) for condition in (design.before, design.after))
+    work = runs[kind] * tokens * (sum(p.numel() for p in lm.model.parameters()) + OVERHEAD)
+    return int(min(max(MINUTE / work, FEWEST), MOST))
 
 
 def measure(job: Job, config: Config, models: Callable[..., LM]) -> dict[str, pl.DataFrame]:
     """Do one of them. Prompts are always counted on the run's own model."""
     design, items = items_of(config, models(), job.args)
     lm = models("reinitialised") if job.args["copy"] == "reinitialised" else models()
-    return WORK[job.args["kind"]](job, config, lm, design, items[job.args.get("first", 0) : job.args.get("last")])
+    return WORK[job.args["kind"]](job, config, lm, design, items)

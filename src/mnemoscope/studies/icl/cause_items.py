@@ -56,3 +56,8 @@ def sentences_in(lm: LM, design: Design, items: Sequence[Item]) -> bool:
 def place_of(job: Job) -> dict[str, str]:
     """The columns that all tables of this part begin with."""
     return {"copy": job.args["copy"], "task": job.args["task"]}
+
+
+def part(job: Job) -> slice:
+    """Which of its task's items, or of what belongs to them, a job takes."""
+    return slice(job.args["first"], job.args["last"])

@@ -9,27 +9,28 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.icl_cause import RUNS, SHARPENING
-from mnemoscope.studies.icl.cause_heads import asked_run, chosen_heads
-from mnemoscope.studies.icl.cause_items import Item, Rows, place_of
+from mnemoscope.studies.icl.cause_heads import asked_run
+from mnemoscope.studies.icl.cause_items import Item, Rows, part, place_of
+from mnemoscope.studies.icl.cause_selection import chosen
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import Design
 
 
-def sharpening(job: Job, config: Config, lm: LM, design: Design, items: Sequence[Item]) -> dict[str, pl.DataFrame]:
+def sharpening(job: Job, config: Config, lm: LM, design: Design, every: Sequence[Item]) -> dict[str, pl.DataFrame]:
     """icl_sharpening: every layer with all its heads, and the layers of chosen heads with those alone, in both runs."""
-    picked = chosen_heads(lm, design, items)
+    picked, items = chosen(job, config, lm, design, every), every[part(job)]
     layers = sorted({layer for layer, _ in picked.rise})
-    every: list[Group] = [(at, tuple(h for layer, h in picked.rise if layer == at)) for at in layers]
+    whole: list[Group] = [(at, tuple(h for layer, h in picked.rise if layer == at)) for at in layers]
     some: list[Group] = [
-        (at, own) for at in layers if (own := tuple(sorted(h for layer, h in picked.heads if layer == at)))
+        (at, heads) for at in layers if (heads := tuple(sorted(h for layer, h in picked.heads if layer == at)))
     ]
-    named = [(layer, "all") for layer, _ in every] + [(layer, "chosen") for layer, _ in some]
+    named = [(layer, "all") for layer, _ in whole] + [(layer, "chosen") for layer, _ in some]
     frames: list[pl.DataFrame] = []
     proofs: list[pl.DataFrame] = []
     for run, condition in zip(RUNS, (design.before, design.after), strict=True):
-        asked = asked_run(lm, [item.under[condition] for item in items])
+        asked = asked_run(lm, [item.under[condition] for item in items], job.args["first"])
         on = {"relevant": asked.relevant, "distractor": asked.distractor}
-        found = sharpened(lm, asked.forced, on, [*every, *some], budget=config.budget)
+        found = sharpened(lm, asked.forced, on, [*whole, *some], budget=config.budget)
         rows: Rows = [
             {
                 **place_of(job),

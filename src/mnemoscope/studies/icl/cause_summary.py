@@ -6,7 +6,7 @@ import polars as pl
 
 from mnemoscope.results.schema.icl_cause import TABLES
 from mnemoscope.results.schema.shared import CLAIMS, HEADLINES
-from mnemoscope.studies.icl.ablation_summary import ablation, ablation_claims
+from mnemoscope.studies.icl.ablation_summary import ablation, ablation_claims, head_gains
 from mnemoscope.studies.icl.cause_rows import Claimed, table_of
 from mnemoscope.studies.icl.cause_sentences import findings
 from mnemoscope.studies.icl.config import Config
@@ -16,7 +16,7 @@ from mnemoscope.studies.icl.link_claims import link_claims
 from mnemoscope.studies.icl.link_summary import links
 from mnemoscope.studies.icl.recovery_summary import recovery, recovery_claims
 
-RAW = ("icl_context_runs", "icl_transplants", "icl_head_gains", "icl_ablations", "icl_sharpening")
+RAW = ("icl_context_runs", "icl_transplants", "icl_head_rises", "icl_head_changes", "icl_ablations", "icl_sharpening")
 
 
 def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, pl.DataFrame]:
@@ -28,6 +28,7 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     tasks = {task.name: task for task in tasks_of(tables)}
     found = {
         "icl_recovery": recovery(own, config),
+        "icl_head_gains": head_gains(own),
         **ablation(own),
         **doses(own, config),
         **links(own, tuple(tasks.values()), config),

@@ -12,13 +12,14 @@ from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
 from mnemoscope.results.schema.icl_cause import CONTEXT_RUNS, PLACES, TRANSPLANTS
-from mnemoscope.studies.icl.cause_items import Item, Rows, place_of
+from mnemoscope.studies.icl.cause_items import Item, Rows, part, place_of
 from mnemoscope.studies.icl.config import Config
 from mnemoscope.studies.icl.design import SHUFFLED, Design
 
 
-def transplants(job: Job, config: Config, lm: LM, design: Design, items: Sequence[Item]) -> dict[str, pl.DataFrame]:
-    """icl_context_runs and icl_transplants of one task."""
+def transplants(job: Job, config: Config, lm: LM, design: Design, every: Sequence[Item]) -> dict[str, pl.DataFrame]:
+    """icl_context_runs and icl_transplants of a job's items. every: all items of its task."""
+    items = every[part(job)]
     under = {c: [item.under[c] for item in items] for c in (design.before, design.after)}
     forms = [str(item.under[design.before].labels.get("format", "")) for item in items]
     aligned = runs(

@@ -404,48 +404,88 @@ def test_jobs_take_every_item_once_and_fewer_the_larger_the_model(monkeypatch):
 
     lm, config = ms.load("reference"), Config(limit=6, tasks=("passages",))
     assert sum(job.args["kind"] in cause.KINDS[1:] for job in cause.jobs(config, lm)) == 4  # one per kind and copy
-    size, before = 0, cause.MINUTE
-    for share in (0.5, 0.05, 1e-9):
+    sizes = {"transplant": [], "ablation": [], "sharpening": []}
+    before = cause.MINUTE
+    for share in (1.0, 0.5, 0.05, 1e-9):
         monkeypatch.setattr(cause, "MINUTE", share * before)
-        for kind in cause.KINDS:
-            own = [job for job in cause.jobs(config, lm) if job.args["kind"] == kind and job.args["copy"] == "trained"]
-            taken = [i for job in own for i in range(job.args["first"], job.args["last"])]
-            assert taken == list(range(len(items_of(config, lm, own[0].args)[1])))
-        assert size == 0 or own[0].args["last"] <= size
-        size = own[0].args["last"]
-    assert size == cause.FEWEST
+        planned = [job.args for job in cause.jobs(config, lm) if job.args["copy"] == "trained"]
+        n = len(items_of(config, lm, planned[0])[1])
+        for kind, found in sizes.items():
+            own = [args for args in planned if args["kind"] == kind]
+            assert [i for args in own for i in range(args["first"], args["last"])] == list(range(n))
+            found.append(own[0]["last"])
+    assert sizes["transplant"] == [cause.SLICE] * 4
+    for kind in cause.KINDS[1:]:
+        assert sizes[kind] == sorted(sizes[kind], reverse=True)
+        assert (sizes[kind][0], sizes[kind][-1]) == (36, cause.FEWEST)
+
+
+@pytest.fixture
+def effects():
+    """Ablations and sharpening as a study of their own, on the bundled model's passages."""
+    from dataclasses import replace
+
+    import mnemoscope as ms
+    import mnemoscope.runner as runner
+    from mnemoscope.runner.study import find
+    from mnemoscope.studies.icl import cause
+    from mnemoscope.studies.icl.ablation_summary import ablation, head_gains
+    from mnemoscope.studies.icl.dose_summary import doses
+
+    def plan(config, lm):
+        return tuple(job for job in cause.jobs(config, lm) if job.args["kind"] in cause.KINDS[1:])
+
+    def summarise(tables, config):
+        return {**ablation(tables), **doses(tables, config), "icl_head_gains": head_gains(tables)}
+
+    study = replace(find("icl"), plan=plan, summarise=summarise)
+    lm = ms.load("reference")
+
+    def made(out):
+        lm.forget("")  # as in a new process
+        ask = {"limit": 4, "threads": 1, "quiet": True, "tasks": ("passages",)}
+        return runner.run(study, lm, out=out, **ask)
+
+    return made
 
 
 @pytest.mark.slow
-def test_a_study_cut_finely_and_stopped_makes_the_same_tables(tmp_path, monkeypatch):
-    """Stopped after every third job: byte for byte as in peace; cut otherwise: the same heads, and numbers up to rounding."""
+def test_effects_cut_finely_and_stopped_give_the_same_tables(effects, tmp_path, monkeypatch):
+    """Stopped after every other job: byte for byte as in peace; cut otherwise: the same heads, and numbers up to rounding."""
     import mnemoscope.runner as runner
     from mnemoscope.results.schema.icl_cause import TABLES
     from mnemoscope.studies.icl import cause
+    from mnemoscope.studies.icl.ablation_summary import ablation_claims
+    from mnemoscope.studies.icl.config import Config
+    from mnemoscope.studies.icl.dose_summary import dose_claims
 
-    ask = {"limit": 4, "threads": 1, "quiet": True, "tasks": ("passages",)}
-    coarse = runner.run("icl", "reference", out=tmp_path / "coarse", **ask).tables
+    coarse = effects(tmp_path / "coarse").tables
     monkeypatch.setattr(cause, "MOST", 5)
-    fine = runner.run("icl", "reference", out=tmp_path / "fine", **ask)
+    fine = effects(tmp_path / "fine")
     real, count, stops = runner._kept, 0, 0
 
     def interrupted(*args):
         nonlocal count
         count += 1
         real(*args)
-        if count % 3 == 0:
+        if count % 2 == 0:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "_kept", interrupted)
     while not (tmp_path / "stopped" / "tables").is_dir():
         try:
-            runner.run("icl", "reference", out=tmp_path / "stopped", **ask)
+            effects(tmp_path / "stopped")
         except KeyboardInterrupt:
             stops += 1
-    assert stops >= 4
+    assert stops >= 5
     for path in sorted((fine.path / "tables").iterdir()):
         assert path.read_bytes() == (tmp_path / "stopped" / "tables" / path.name).read_bytes(), path.name
-    for name in ("icl_head_gains", "icl_ablations", "icl_ablation", "icl_sharpening", "icl_dose_slopes"):
+    assert fine.tables["icl_head_rises"].equals(coarse["icl_head_rises"])
+    for name in ("icl_head_changes", "icl_ablations", "icl_sharpening"):
         close(fine.tables[name], coarse[name], TABLES[name].key)
-    words = ["claim", "verdict", "n", "n_units"]
-    assert fine.tables["claims"].select(words).equals(coarse["claims"].select(words))
+    words = [
+        [(one.name, one.judged.verdict) for one in (*ablation_claims(tables, {}), *dose_claims(tables, {}, Config()))]
+        for tables in (coarse, fine.tables)
+    ]
+    assert words[0] == words[1]
+    assert [name[:5] for name, _ in words[0]] == ["C3.9a", "C3.9b", "C3.9c"]

@@ -1,6 +1,7 @@
 """What the causal part found, in sentences: links, transplants, ablations, sharpened attention. No torch."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -74,7 +75,7 @@ def _moved(task: str, table: pl.DataFrame) -> list[str]:
     ]
 
 
-def _share(found: Mapping[str, float]) -> str:
+def _share(found: Mapping[str, Any]) -> str:
     values = {"estimate": found["recovery"], "low": found["recovery_low"], "high": found["recovery_high"]}
     return number({**values, "reason": ""}, share=True)
 

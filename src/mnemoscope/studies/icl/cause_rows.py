@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.verdict import Rule, Verdict
+from mnemoscope.studies.claim_row import claim_row
 
 KEY = ["item", "draw"]
 
@@ -29,23 +30,7 @@ class Claimed:
 
 def table_of(claimed: Sequence[Claimed]) -> pl.DataFrame:
     """Rows of the table of claims."""
-    rows = [
-        {
-            "claim": one.name,
-            "verdict": one.judged.verdict,
-            "estimate": one.found.estimate,
-            "low": one.found.low,
-            "high": one.found.high,
-            "p": one.found.p,
-            "sesoi": one.rule.sesoi,
-            "n": one.found.n,
-            "n_units": one.found.n_units,
-            "rule": one.rule.text,
-            "reason": one.judged.reason,
-            "evidence": one.evidence,
-        }
-        for one in claimed
-    ]
+    rows = [claim_row(one.name, one.found, one.rule, one.judged, one.evidence) for one in claimed]
     return pl.DataFrame(rows, schema=CLAIMS.schema)
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.verdict import Rule
+from mnemoscope.studies.claim_row import claim_row
 from mnemoscope.studies.icl.alignment_summary import BEYOND
 from mnemoscope.studies.icl.claim_rules import ALIGNMENT, ANSWERS, LINE_ERROR, PROBE, RATIO, Claim, Part, looked_up
 from mnemoscope.studies.icl.config import PRIMARY, READ
@@ -148,23 +149,7 @@ def table_of(claims: Sequence[Claim], more: pl.DataFrame | None) -> pl.DataFrame
     """The claims table, with the rows of the causal part behind."""
     rows: list[dict[str, Any]] = []
     for claim in claims:
-        judged = claim.judged()
         first = claim.parts[0].found if claim.parts else undefined("nothing was measured", method="")
-        rows.append(
-            {
-                "claim": claim.name,
-                "verdict": judged.verdict,
-                "estimate": first.estimate,
-                "low": first.low,
-                "high": first.high,
-                "p": first.p,
-                "sesoi": claim.rule.sesoi,
-                "n": first.n,
-                "n_units": first.n_units,
-                "rule": claim.rule.text,
-                "reason": judged.reason,
-                "evidence": claim.evidence,
-            }
-        )
+        rows.append(claim_row(claim.name, first, claim.rule, claim.judged(), claim.evidence))
     own = pl.DataFrame(rows, schema=CLAIMS.schema)
     return own if more is None else pl.concat([own, more.select(own.columns)])

@@ -12,6 +12,7 @@ from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.jackknife import jackknife
 from mnemoscope.stats.verdict import SESOI, Rule, Verdict, all_of, verdict
+from mnemoscope.studies.claim_row import claim_row
 from mnemoscope.studies.recall.carriers_summary import maps
 from mnemoscope.studies.recall.config import WORKINGS
 from mnemoscope.studies.recall.shots_summary import few, strongest
@@ -169,17 +170,4 @@ def _compared(shots: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _row(key: str, found: Estimate, judged: Verdict) -> dict[str, Any]:
     name, rule, table = NAMES[key]
-    return {
-        "claim": name,
-        "verdict": judged.verdict,
-        "estimate": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "p": found.p,
-        "sesoi": rule.sesoi,
-        "n": found.n,
-        "n_units": found.n_units,
-        "rule": rule.text,
-        "reason": judged.reason,
-        "evidence": table,
-    }
+    return claim_row(name, found, rule, judged, table)

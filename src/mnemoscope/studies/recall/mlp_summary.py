@@ -8,6 +8,7 @@ import polars as pl
 from mnemoscope.results.schema.shared import CLAIMS
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.verdict import Rule, Verdict, verdict
+from mnemoscope.studies.claim_row import claim_row
 from mnemoscope.studies.recall import activation_summary, application_summary, last_layer_summary, mitigation_summary
 from mnemoscope.studies.recall.config import Config
 
@@ -88,18 +89,4 @@ def known_facts(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 def claim(name: str, estimate: Estimate, rule: Rule, evidence: str, *, judged: Verdict | None = None) -> dict[str, Any]:
     """A row of the claims table; `judged` where the verdict follows from several parts."""
-    judged = judged or verdict(estimate, rule)
-    return {
-        "claim": name,
-        "verdict": judged.verdict,
-        "estimate": estimate.estimate,
-        "low": estimate.low,
-        "high": estimate.high,
-        "p": estimate.p,
-        "sesoi": rule.sesoi,
-        "n": estimate.n,
-        "n_units": estimate.n_units,
-        "rule": rule.text,
-        "reason": judged.reason,
-        "evidence": evidence,
-    }
+    return claim_row(name, estimate, rule, judged or verdict(estimate, rule), evidence)

@@ -36,7 +36,8 @@ from mnemoscope.reference.planting.noise import DEFAULT, spoiled
 from mnemoscope.reference.planting.plan import dice
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.maxt import redraw_max_t
-from mnemoscope.stats.probe import classify, grouped_folds, probe_gain, probe_score
+from mnemoscope.stats.probe import classify, grouped_folds
+from mnemoscope.stats.probe_scores import probe_gain, probe_score
 from mnemoscope.stats.rdm import differs, rdm
 from mnemoscope.stats.rsa import align
 from mnemoscope.stats.rsa_layers import layer_alignments, mean_over_layers

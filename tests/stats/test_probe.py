@@ -4,20 +4,20 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest, t
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mnemoscope.errors import InputError
+from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.probe import (
     classify,
     estimate_value,
     grouped_folds,
-    probe_gain,
-    probe_score,
 )
 from mnemoscope.stats.probe_controls import control_labels, redrawn_among_candidates, shuffled_among_items
+from mnemoscope.stats.probe_scores import probe_gain, probe_score, refitted
 
 
 def crossed(rng: np.random.Generator, *, strength: float, items: int = 30, each: int = 4, d: int = 12):
@@ -135,6 +135,34 @@ def test_always_right_is_not_certain():
     assert reading.score.min() == 1.0
     assert one.low == pytest.approx(binomtest(30, 30).proportion_ci().low - reading.base.mean())
     assert probe_gain(reading, reading, item).high == pytest.approx(binomtest(0, 30).proportion_ci().high)
+
+
+def test_sharing_folds_widens_an_interval():
+    """Nadeau and Bengio: over 5 folds the variance is 1 + 5/4 times that of values read by themselves; t shrinks by its root."""
+    rng = np.random.default_rng(3)
+    x, label, item = crossed(rng, strength=0.3)
+    reading = classify(x, label, item, grouped_folds(item, rng=rng, labels=label), penalties=(10.0,))
+    alone = clustered_mean(reading.score, item, null=1 / 3)
+    one = refitted(alone, reading, null=1 / 3)
+    assert one.estimate == alone.estimate
+    assert one.high - one.low == pytest.approx(1.5 * (alone.high - alone.low))
+    df = alone.n_units - 1
+    assert t.isf(one.p / 2, df) == pytest.approx(t.isf(alone.p / 2, df) / 1.5)
+
+
+def test_noise_is_seldom_read():
+    """Without the widening .10 to .13 of these p values are at most .05."""
+    found = []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        item = np.arange(36)
+        label = rng.permutation(item % 2)
+        sides = rng.normal(size=(2, 36, 16))
+        folds = grouped_folds(item, rng=rng, labels=label)
+        high, low = (classify(x, label, item, folds, penalties=(10.0,)) for x in sides)
+        found.append((probe_score(high, item, rng=rng).p, probe_gain(high, low, item).p))
+    rejected = (np.array(found) <= 0.05).sum(axis=0)
+    assert (binom.sf(rejected - 1, 150, 0.05) > 0.001).all(), rejected
 
 
 def test_nulls_keep_the_design():

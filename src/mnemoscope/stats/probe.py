@@ -8,7 +8,7 @@ paired. A score is worth its distance to chance, to a control task whose labels 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,9 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from mnemoscope.errors import InputError
-from mnemoscope.stats.bootstrap import bootstrap_ratio
-from mnemoscope.stats.clusters import bounded_mean, clustered_mean, codes, matched
-from mnemoscope.stats.estimate import Estimate
+from mnemoscope.stats.clusters import codes, matched
 
 PENALTIES: Final = (1e-3, 1e-1, 1e1, 1e3)  # of the L2 term, inputs standardised
 INNER_FOLDS: Final = 3
@@ -231,37 +229,3 @@ def _chosen(
         for penalty in penalties
     ]
     return penalties[int(np.argmin(total))]
-
-
-def probe_score(reading: Reading, items: Shaped[np.ndarray, " prompt"], *, rng: np.random.Generator) -> Estimate:
-    """Classes: accuracy minus the mean base (probability). Value: R2 about the training mean. Intervals over items.
-
-    The interval covers the draw of items, given the fitted probes; it does not cover the refitting.
-    """
-    if reading.kind == "classes":
-        base = float(reading.base.mean())
-        one = bounded_mean(reading.score, items, limits=(0.0, 1.0), null=base)
-        return replace(one, estimate=one.estimate - base, low=one.low - base, high=one.high - base)
-    ratio = bootstrap_ratio(reading.score, reading.base, items, rng=rng, null=1.0)
-    return Estimate(
-        estimate=1 - ratio.estimate,
-        low=1 - ratio.high,
-        high=1 - ratio.low,
-        p=ratio.p,
-        n=ratio.n,
-        n_units=ratio.n_units,
-        method="R2 about the training mean; " + ratio.method,
-        reason=ratio.reason,
-    )
-
-
-def probe_gain(after: Reading, before: Reading, items: Shaped[np.ndarray, " prompt"]) -> Estimate:
-    """Paired gain on the same prompts and folds: accuracy, or (value) the drop in squared error per base error of `before`.
-
-    Serves after against before examples, and a layer against layer 0; a task against its control: difference of `probe_score`s.
-    """
-    if (after.kind, len(after.score)) != (before.kind, len(before.score)):
-        raise InputError("a gain compares two readings of the same prompts", found=f"{after.kind}, {before.kind}")
-    if after.kind == "classes":
-        return bounded_mean(after.score - before.score, items, limits=(-1.0, 1.0))
-    return clustered_mean((before.score - after.score) / before.base.mean(), items)

@@ -18,15 +18,9 @@ from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.icl import PROBES, READINGS
 from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.estimate import Estimate, undefined
-from mnemoscope.stats.probe import (
-    Reading,
-    classify,
-    estimate_value,
-    grouped_folds,
-    probe_gain,
-    probe_score,
-)
+from mnemoscope.stats.probe import Reading, classify, estimate_value, grouped_folds
 from mnemoscope.stats.probe_controls import control_labels, redrawn_among_candidates, shuffled_among_items
+from mnemoscope.stats.probe_scores import probe_gain, probe_score, refitted
 from mnemoscope.studies.icl.alignment_summary import BEYOND, upper
 from mnemoscope.studies.icl.behaviour_summary import cells
 from mnemoscope.studies.icl.config import READ, Config
@@ -174,7 +168,7 @@ def _beyond(copies: Mapping[tuple[str, str], tuple[Pooled, Question, Read]]) -> 
         for (layer, high), (_, low), (_, copy_high), (_, copy_low) in levels:
             change = (high.score - low.score) - (copy_high.score - copy_low.score)
             base = float(low.base.mean())
-            gain = clustered_mean(change if low.kind == "classes" else -change / base, asked.units)
+            gain = refitted(clustered_mean(change if low.kind == "classes" else -change / base, asked.units), high)
             place = _place(one, asked, "task", after, f"{before}{BEYOND}")
             yield {**place, "layer": layer, **cells(gain), "base": base, "gain0": math.nan}
 

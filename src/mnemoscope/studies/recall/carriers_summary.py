@@ -62,8 +62,9 @@ def _map(frame: pl.DataFrame, place: Mapping[str, object], rng: np.random.Genera
 
 def _percent(found: Units, base: Units, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """100 x mean effect / mean pi before, with its bootstrap interval; nan where pi is not safely above 1 logit."""
-    level = means(base)
-    if not np.nanmin(level.low) > FLOOR:
+    low = means(base).low
+    low = low[~np.isnan(low)]
+    if not len(low) or low.min() <= FLOOR:
         nothing = np.full(len(found.cells), np.nan)
         return nothing, nothing, nothing, f"no percent: the lower limit of pi is not above {FLOOR:g} logit"
     ratio = bootstrap_ratios(

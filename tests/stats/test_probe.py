@@ -150,6 +150,7 @@ def test_sharing_folds_widens_an_interval():
     assert t.isf(one.p / 2, df) == pytest.approx(t.isf(alone.p / 2, df) / 1.5)
 
 
+@pytest.mark.slow
 def test_noise_is_seldom_read():
     """Without the widening .10 to .13 of these p values are at most .05."""
     found = []

@@ -21,7 +21,7 @@ class Config:
     data: str | None = None
     thorough: bool = False
     revisions: str | None = None
-    checkpoints: int = 18
+    checkpoints: int = 24
 
     shots: tuple[int, ...] = SHOTS
     queries: int = 4  # of one prompt set

@@ -30,7 +30,7 @@ def test_the_twelve(name: str, dtype: torch.dtype) -> None:
     assert all(line.identity in report.table() for line in report.lines)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_a_pretrained_model(stories, dtype: str) -> None:
     from mnemoscope.model.load import load
 
@@ -58,6 +58,7 @@ def test_refusals_are_verdicts_with_reasons(name: str, capability: str, verdict:
     assert report.ok, report.table()
 
 
+@pytest.mark.slow
 def test_a_model_that_is_another_one_every_time_is_not_ok() -> None:
     model = tiny("gpt2")
     lm = view(model)

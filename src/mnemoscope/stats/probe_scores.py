@@ -18,9 +18,8 @@ def probe_score(reading: Reading, items: Shaped[np.ndarray, " prompt"], *, rng: 
     """Classes: accuracy minus the mean base (probability). Value: R2 about the training mean. Intervals over items, `refitted`."""
     if reading.kind == "classes":
         base = float(reading.base.mean())
-        one = refitted(bounded_mean(reading.score, items, limits=(0.0, 1.0), null=base), reading, null=base)
-        low, high = max(one.low, 0.0), min(one.high, 1.0)  # nan stays
-        return replace(one, estimate=one.estimate - base, low=low - base, high=high - base)
+        one = _share(reading.score, items, reading, limits=(0.0, 1.0), null=base)
+        return replace(one, estimate=one.estimate - base, low=one.low - base, high=one.high - base)
     ratio = refitted(bootstrap_ratio(reading.score, reading.base, items, rng=rng, null=1.0), reading, null=1.0)
     return Estimate(
         estimate=1 - ratio.estimate,
@@ -43,8 +42,21 @@ def probe_gain(after: Reading, before: Reading, items: Shaped[np.ndarray, " prom
     if (after.kind, len(after.score)) != (before.kind, len(before.score)):
         raise InputError("a gain compares two readings of the same prompts", found=f"{after.kind}, {before.kind}")
     if after.kind == "classes":
-        return refitted(bounded_mean(after.score - before.score, items, limits=(-1.0, 1.0)), after)
+        return _share(after.score - before.score, items, after, limits=(-1.0, 1.0))
     return refitted(clustered_mean((before.score - after.score) / before.base.mean(), items), after)
+
+
+def _share(
+    values: np.ndarray, items: np.ndarray, reading: Reading, *, limits: tuple[float, float], null: float = 0.0
+) -> Estimate:
+    """`bounded_mean`, `refitted` within its limits; where all values agree its exact bound stands, which knows no variance."""
+    one = bounded_mean(values, items, limits=limits, null=null)
+    if np.ptp(values) <= 1e-12:
+        return one
+    one = refitted(one, reading, null=null)
+    return replace(
+        one, low=float(np.maximum(one.low, limits[0])), high=float(np.minimum(one.high, limits[1]))
+    )  # nan stays
 
 
 def refitted(one: Estimate, reading: Reading, *, null: float = 0.0) -> Estimate:
@@ -55,10 +67,10 @@ def refitted(one: Estimate, reading: Reading, *, null: float = 0.0) -> Estimate:
     V is the variance over items as if each had been read by itself; the factor is Nadeau and Bengio's (2003, Machine Learning 52,
     "Inference for the generalization error", section 3: 1/K + test size / training size in the place of 1/K), conservative. Without
     it 10 to 13% of p values of noise were below .05 (docs/log.md), with it at most .05. p: the same statistic, divided by
-    the root of the factor. What has no variance (all items agree: an exact bound) is left as it is.
+    the root of the factor. nan stays nan.
     """
     folds = reading.penalty.shape[1]
-    if folds < 2 or "exact" in one.method or math.isnan(one.low):
+    if folds < 2 or math.isnan(one.low):
         return one
     factor = math.sqrt(1 + folds / (folds - 1))
     df = max(one.n_units - 1, 1)

@@ -18,11 +18,12 @@ class Knot:
 
 @pytest.fixture
 def collector() -> Iterator[None]:
-    """The collector as it was, whatever a test does to it."""
-    enabled = gc.isenabled()
-    yield
+    """A collector that runs and has nothing frozen; afterwards as the other tests have it (conftest)."""
     gc.unfreeze()
-    (gc.enable if enabled else gc.disable)()
+    gc.enable()
+    yield
+    gc.enable()
+    gc.freeze()
 
 
 def searches() -> tuple[int, ...]:
@@ -31,7 +32,6 @@ def searches() -> tuple[int, ...]:
 
 @pytest.mark.usefixtures("collector")
 def test_nothing_is_searched_inside_and_all_of_it_can_be_collected_afterwards() -> None:
-    gc.enable()
     before = searches()
     with collector_waits():
         kept = [Knot() for _ in range(200_000)]  # far beyond every threshold
@@ -47,7 +47,6 @@ def test_nothing_is_searched_inside_and_all_of_it_can_be_collected_afterwards() 
 
 @pytest.mark.usefixtures("collector")
 def test_it_is_switched_on_again_when_an_import_fails() -> None:
-    gc.enable()
     with pytest.raises(ImportError), collector_waits():
         raise ImportError
     assert gc.isenabled()
@@ -63,7 +62,6 @@ def test_a_collector_that_is_off_stays_off() -> None:
 
 @pytest.mark.usefixtures("collector")
 def test_what_the_user_froze_stays_frozen() -> None:
-    gc.enable()
     gc.freeze()
     frozen = gc.get_freeze_count()
     with collector_waits():

@@ -87,7 +87,7 @@ def choose(kind: str, asked: str, allowed: Sequence[str]) -> str:
     """Return `asked` if it is allowed, else raise OptionError with the nearest valid name."""
     if asked in allowed:
         return asked
-    nearest = get_close_matches(asked, allowed, n=1, cutoff=0.5)
+    nearest = get_close_matches(str(asked), allowed, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]!r}?" if nearest else ""
     raise OptionError(f"no {kind} is called {asked!r}", allowed=", ".join(allowed), hint=hint)
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from mnemoscope.errors import InputError, OptionError
+from mnemoscope.errors import InputError
 from mnemoscope.reference import planted
 from mnemoscope.reference.planting import truth as truths
 from mnemoscope.reference.planting.build import KINDS
-from mnemoscope.reference.planting.clock import rotary
+from mnemoscope.reference.planting.clock import LONGEST, learned, rotary
+from mnemoscope.reference.planting.decoys import PREVIOUS
 from mnemoscope.reference.planting.noise import CURVE, spoiled
 from mnemoscope.reference.planting.plan import dice
 from mnemoscope.reference.planting.semantic import Sizes, plan
@@ -42,6 +43,10 @@ def test_a_saved_model_is_the_model(kind, family, tmp_path):
         assert torch.equal(model(before).logits, made.model(before).logits)
     assert truths.read(tmp_path).to_json() == made.truth.to_json()
     assert made.tokenizer.unk_token_id not in before
+    told = truths.read(tmp_path)
+    again = planted(told.kind, family=told.family, seed=told.seed, noise=told.noise, **told.options)
+    for name, weight in again.model.state_dict().items():
+        assert torch.equal(weight, made.model.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -105,7 +110,40 @@ def test_noise_and_seed_move_only_what_they_should():
         assert torch.equal(weight, loud.model.state_dict()[name])
 
 
-@pytest.mark.parametrize("d_head", [8, 16, 24, 48, 64, 96, 128])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("kind", SMALL)
+def test_every_kind_takes_seed_noise_distractors_and_sizes(kind, family):
+    """Other seeds give other words, as many distractors stand in the truth as were asked for, widths are those asked for."""
+    size = {key: value for key, value in SMALL[kind].items() if key != "distractors"}
+    layers = 2 if kind == "induction" else 3 if kind.startswith("geometry") else 4
+    for count in (0, 3):
+        made = planted(kind, family=family, seed=7, noise=1.0, n_heads=16, d_head=64, distractors=count, **size)
+        assert len(made.truth.of_kind("distractor")) == count
+        assert len({head.layer for head in made.truth.of_kind("distractor")}) == min(count, layers)
+        assert (made.model.config.num_attention_heads, made.model.config.hidden_size) == (16, 16 * 64)
+        unseen = {name for head in made.truth.of_kind("distractor") for name in head.signature.unseen}
+        assert bool(unseen) == bool(count)
+    assert made.prompts[0].text != planted(kind, family=family, seed=8, **SMALL[kind]).prompts[0].text
+
+
+@pytest.mark.parametrize("d_head", range(12, 512, 20))
+def test_no_other_token_looks_like_the_previous_one(d_head):
+    """The three clocks of a previous-token head: one token back beats every other distance by ten units of score."""
+    distance = np.arange(LONGEST)
+    for clock in (rotary(d_head), learned(d_head)):
+        score = sum(a * np.cos(f * (distance - 1)) for a, f in zip(PREVIOUS, clock.frequencies, strict=True))
+        assert score[1] - np.delete(score, 1).max() > 10
+
+
+def test_a_wide_previous_token_head_attends_to_the_previous_token(plant, probe):
+    """Of 170 slots (theta would not be finite at 10^85) as of 52."""
+    looked = probe(plant("induction", noise=0.0, d_head=170, period=25, vocabulary=26))
+    (head,) = looked.truth.of_kind("previous_token")
+    paid = looked.attention[head.layer][0, head.head, : looked.last[0] + 1]
+    assert paid.diagonal(offset=-1)[1:].min() > 0.9999
+
+
+@pytest.mark.parametrize("d_head", [8, 16, 24, 48, 64, 96, 128, 170])
 def test_rotary_clocks_and_content_have_slots_of_their_own(d_head):
     clock = rotary(d_head)
     used = [slot for pair in clock.pairs for slot in pair]
@@ -113,35 +151,9 @@ def test_rotary_clocks_and_content_have_slots_of_their_own(d_head):
     assert not set(used) & set(clock.content)
     assert sorted(clock.frequencies, reverse=True) == list(clock.frequencies)
     assert np.isfinite(np.float32(clock.theta))
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "error", "says"),
-    [
-        ("inductoin", {}, OptionError, "did you mean 'induction'"),
-        ("induction", {"family": "lama"}, OptionError, "did you mean 'llama'"),
-        ("semantic", {"pair": 3}, OptionError, "did you mean 'pairs'"),
-        ("semantic", {"noise": -1.0}, InputError, "finite number >= 0"),
-        ("semantic", {"noise": float("nan")}, InputError, "finite number >= 0"),
-        ("semantic", {"d_head": 8}, InputError, "allowed: d_head >= "),
-        ("semantic", {"n_heads": 2}, InputError, "which the fullest layer holds"),
-        ("semantic", {"pairs": 3, "triples": 4}, InputError, "pairs 3, at least 4"),
-        ("semantic", {"relations": 0, "documents": 0}, InputError, "relations 0, at least 1; documents 0"),
-        ("semantic", {"family": "gpt2", "kv_group": 2}, InputError, "llama"),
-        ("semantic", {"kv_group": 0}, InputError, "any number >= 1"),
-        ("semantic", {"n_ctx": 20}, InputError, "longest text has"),
-        ("induction", {"vocabulary": 5}, InputError, "vocabulary 5, at least 25"),
-        ("recall", {"movers": 4}, InputError, "movers"),
-        ("recall", {"suppressor": "norm"}, OptionError, "mlp, head"),
-        ("geometry", {"heads": 3, "kv_group": 2}, InputError, "a multiple of 2"),
-        ("geometry", {"strength": (0.9, 1.0)}, InputError, "without example <"),
-        ("geometry", {"hypothesis": "name"}, OptionError, "did you mean 'names'"),
-    ],
-)
-def test_what_cannot_be_built_is_refused(kind, options, error, says):
-    with pytest.raises(error) as caught:
-        planted(kind, **options)
-    assert says in str(caught.value)
+    assert clock.frequencies == pytest.approx((1.0, 0.1, 0.01))
+    rates = clock.theta ** (-2 * np.arange(d_head // 2) / d_head)  # as transformers computes them
+    assert [rates[x] for x, _ in clock.pairs] == pytest.approx(clock.frequencies)
 
 
 def test_a_truth_that_is_absent_or_damaged_is_refused(tmp_path):

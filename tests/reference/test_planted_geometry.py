@@ -10,9 +10,9 @@ SIZES = {"draws": 1}
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def pair(request, plant, probe):
-    group = 2 if request.param == "llama" else 1
+    sizes = {"kv_group": 2, "distractors": 4} if request.param == "llama" else {}
     return {
-        kind: probe(plant(kind, family=request.param, noise=0.0, kv_group=group, **SIZES))
+        kind: probe(plant(kind, family=request.param, noise=0.0, **sizes, **SIZES))
         for kind in ("geometry", "geometry_twin")
     }
 
@@ -76,14 +76,22 @@ def test_only_the_mover_matters(pair):
     looked = pair["geometry"]
     (mover,) = looked.truth.of_kind("mover")
     assert looked.cause(mover).abs().mean() > 1
-    for head in looked.truth.of_kind("ratio"):
+    for head in (*looked.truth.of_kind("ratio"), *looked.truth.of_kind("distractor")):
         assert looked.cause(head).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("hypothesis", ["activities", "names"])
-def test_states_are_the_realised_codes(hypothesis, plant, probe):
+def test_distractors_do_something_but_not_where_the_geometry_is_prescribed(pair):
+    looked = pair["geometry"]
+    for head in looked.truth.of_kind("distractor"):
+        rows = [looked.attention[head.layer][b, head.head, : last + 1] for b, last in enumerate(looked.last.tolist())]
+        assert min(A[-1, 0].item() for A in rows) > 0.98
+        assert min(A[1:-1, 0].min().item() for A in rows) < 0.1
+
+
+@pytest.mark.parametrize(("hypothesis", "distractors"), [("activities", 0), ("names", 3)])
+def test_states_are_the_realised_codes(hypothesis, distractors, plant, probe):
     """At the default noise the states at "?" differ between items by exactly the codes in the truth."""
-    looked = probe(plant("geometry", noise=0.5, hypothesis=hypothesis, **SIZES))
+    looked = probe(plant("geometry", noise=0.5, hypothesis=hypothesis, distractors=distractors, **SIZES))
     items = [f"{name}/{activity}" for name, activity, _ in looked.truth.facts["items"]]
     for example, key in ((False, "without"), (True, "with")):
         codes = np.array(looked.truth.facts["item_codes"][key])

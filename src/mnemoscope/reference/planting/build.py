@@ -1,6 +1,7 @@
 """`planted`: build a model whose truth is known, in an ordinary class of transformers, and optionally save it."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -13,7 +14,8 @@ from mnemoscope.data.document import Corpus
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.data.relation import Relation
 from mnemoscope.errors import InputError, choose
-from mnemoscope.reference.planting import geometry, induction, recall, semantic
+from mnemoscope.reference.planting import asked, geometry, induction, recall, semantic
+from mnemoscope.reference.planting.clock import LONGEST
 from mnemoscope.reference.planting.host import hosted
 from mnemoscope.reference.planting.layout import FAMILIES, Layout, Size, laid_out
 from mnemoscope.reference.planting.noise import DEFAULT, spoiled
@@ -30,6 +32,14 @@ KINDS: Mapping[str, tuple[type, Callable[[Any, Dice], Plan]]] = {
     "attribute": (recall.Sizes, recall.plan_attribute),
     "geometry": (geometry.Sizes, partial(geometry.plan, twin=False)),
     "geometry_twin": (geometry.Sizes, partial(geometry.plan, twin=True)),
+}
+_OWN: Mapping[str, Any] = {
+    "seed": int,
+    "noise": float,
+    "n_heads": int | None,
+    "d_head": int | None,
+    "kv_group": int,
+    "n_ctx": int,
 }
 
 
@@ -50,14 +60,28 @@ class Planted:
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, tokenizer, truth.json and prompts.jsonl; AutoModelForCausalLM.from_pretrained loads it."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
+        path = _made(folder)
         self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
         self.truth.save(path)
         lines = [json.dumps(asdict(prompt)) for prompt in self.prompts]
         (path / "prompts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
+
+
+def _made(folder: str | Path) -> Path:
+    try:
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError("it may not be written to")
+    except (OSError, TypeError) as error:
+        raise InputError(
+            f"no planted model can be saved in {folder!r}",
+            found=str(error),
+            allowed="a folder that exists, or can be made, and may be written to",
+        ) from error
+    return path
 
 
 def planted(
@@ -83,14 +107,23 @@ def planted(
     sizes      of the kind: the fields of its `Sizes`
     folder     save it there as well
 
-    Raises OptionError for an unknown kind, family or size, InputError for sizes that cannot host the circuit.
+    Raises OptionError for an unknown kind, family or size, InputError for values of another kind (a seed that is no whole
+    number >= 0, say), for sizes that cannot host the circuit, and for a folder that cannot be written to.
     """
     choose("family of planted models", family, FAMILIES)
-    chosen, rngs = _sizes(kind, sizes), dice(seed)
+    chosen = _sizes(kind, sizes)
+    host = {"n_heads": n_heads, "d_head": d_head, "kv_group": kv_group, "n_ctx": n_ctx}
+    said = asked.plain("planted models", {"seed": seed, "noise": noise, **host}, _OWN)
+    seed, noise, host = said["seed"], said["noise"], {name: said[name] for name in host}
+    if seed < 0:
+        raise InputError(f"seed {seed} of a planted model", allowed="a whole number >= 0")
+    if folder is not None:
+        _made(folder)
+    rngs = dice(seed)
     plan = KINDS[kind][1](chosen, rngs)
-    size = Size(n_heads=n_heads or plan.n_heads, d_head=d_head, kv_group=kv_group, n_ctx=n_ctx)
+    size = Size(**{**host, "n_heads": plan.n_heads if n_heads is None else host["n_heads"]})
     circuit = spoiled(plan.circuit, sigma=noise, rng=rngs.noise)
-    tokenizer = _tokenizer(plan, n_ctx)
+    tokenizer = _tokenizer(plan, size.n_ctx)
     layout = laid_out(circuit, size, family=family, rng=rngs.layout)
     space = space_of(circuit.features(), d_model=layout.d_model, rng=rngs.circuit)
     made = Planted(
@@ -100,8 +133,8 @@ def planted(
             kind=kind,
             family=family,
             seed=seed,
-            noise=float(noise),
-            options={"n_heads": n_heads, "d_head": d_head, "kv_group": kv_group, "n_ctx": n_ctx, **asdict(chosen)},
+            noise=noise,
+            options={**host, **asdict(chosen)},
             heads=_heads(layout, plan),
             mlps=_mlps(plan),
             facts={**plan.facts, **plan.realised(circuit)},
@@ -117,9 +150,10 @@ def planted(
 
 def _sizes(kind: str, sizes: Mapping[str, Any]) -> Any:
     sizes_of, _ = KINDS[choose("planted model", kind, tuple(KINDS))]
+    kinds = {field.name: field.type for field in fields(sizes_of)}
     for name in sizes:
-        choose(f"size of a planted {kind!r} model", name, tuple(f.name for f in fields(sizes_of)))
-    return sizes_of(**sizes)
+        choose(f"size of a planted {kind!r} model", name, tuple(kinds))
+    return sizes_of(**asked.plain(f"a planted {kind!r} model", sizes, kinds))
 
 
 def _tokenizer(plan: Plan, n_ctx: int) -> PreTrainedTokenizerFast:
@@ -130,7 +164,10 @@ def _tokenizer(plan: Plan, n_ctx: int) -> PreTrainedTokenizerFast:
     longest = max(len(encoding.ids) for encoding in tokenizer.backend_tokenizer.encode_batch(texts))
     if longest > n_ctx:
         raise InputError(
-            f"a context of {n_ctx} tokens", found=f"the longest text has {longest}", allowed=f"n_ctx >= {longest}"
+            f"a context of {n_ctx} tokens",
+            found=f"the longest text has {longest}",
+            allowed=f"n_ctx >= {longest}, and at most {LONGEST}",
+            hint="ask for a larger context, or for shorter texts",
         )
     return tokenizer
 

@@ -2,16 +2,17 @@
 
 A head with clock amplitudes a and offset o adds sum_i a_i cos(f_i (m - n - o)) to the score between query m and key n:
 largest where the key stands exactly o tokens before the query. The slow clocks remove the repetitions of the fast one
-(cos 1 returns every 2 pi tokens), so a previous-token head is exact up to several hundred tokens.
+(cos 1 returns every 2 pi tokens), so a previous-token head is exact up to LONGEST tokens.
 
 GPT-2 holds the clocks in its learned positions (features pos/cos0, pos/sin0 ...): keys read them, queries read them
 turned back by o f_i. Llama has no positions in the stream: query and key are constant vectors, and the rotary embedding
-turns them. Its theta is chosen as 10^(d_head / 2), so that the rotary frequencies are powers of ten: three pairs are the
-clocks, pairs slower than 1e-4 radians per token hold content (over 256 tokens they turn by 0.03), those between stay empty.
+turns them. Its theta is chosen such that every k-th rotary frequency is a power of ten, with the smallest k at which theta is
+finite in single precision (1 up to d_head = 72): three pairs are the clocks, exactly, and pairs slower than 1e-4 radians per
+token hold content (over 256 tokens they turn by 0.03); those between stay empty.
 """
 
 from dataclasses import dataclass
-from math import cos, log10, sin
+from math import ceil, cos, log10, sin
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +21,7 @@ from mnemoscope.errors import InputError
 from mnemoscope.reference.planting.space import ONE
 
 FREQUENCIES = (1.0, 0.1, 0.01)
+LONGEST = 600  # tokens of context: 2 pi / 0.01 = 628 tokens back all three clocks agree again
 STILL = 1.001e-4  # slower than this counts as not turning
 LARGEST_EXPONENT = 36.0  # theta must be finite in single precision
 POSITIONS = tuple(f"pos/{wave}{i}" for i in range(len(FREQUENCIES)) for wave in ("cos", "sin"))
@@ -87,12 +89,13 @@ def learned(d_head: int) -> Clock:
 
 
 def rotary(d_head: int) -> Clock:
-    """Clocks for rotary positions: the pairs (i, i + d_head / 2) whose frequency is nearest to 1, 0.1, 0.01."""
+    """Clocks for rotary positions: the pairs (i, i + d_head / 2) whose frequency is 1, 0.1, 0.01."""
     if d_head % 2:
         raise InputError(f"rotary embedding with d_head {d_head}", allowed="an even d_head")
     half = d_head // 2
-    exponent = min(float(half), LARGEST_EXPONENT)
-    rates = [10 ** (-exponent * i / half) for i in range(half)]
+    every = ceil(half / LARGEST_EXPONENT)
+    exponent = half / every
+    rates = [10 ** (-i / every) for i in range(half)]
     chosen = [min(range(half), key=lambda i: abs(log10(rates[i] / f))) for f in FREQUENCIES]
     still = [i for i in range(half) if rates[i] <= STILL]
     return Clock(

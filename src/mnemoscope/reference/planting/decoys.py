@@ -10,7 +10,7 @@ from mnemoscope.reference.planting.parts import MATCH, RESTING, Head, block
 from mnemoscope.reference.planting.plan import Role
 from mnemoscope.reference.planting.truth import Signature
 
-PREVIOUS = (50.0, 50.0, 50.0)  # clock amplitudes: all but e^-12 of the attention on the previous token
+PREVIOUS = (50.0, 50.0, 50.0)  # clock amplitudes: any other token up to LONGEST pays at most e^-10 of the previous one
 
 
 @dataclass(frozen=True, kw_only=True)

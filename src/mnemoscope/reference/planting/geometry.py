@@ -28,29 +28,36 @@ cluster, example (bool), distractors, place (of the asked sentence).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mnemoscope.errors import InputError, choose
-from mnemoscope.reference.planting.decoys import PREVIOUS, roles_of_decoys
+from mnemoscope.reference.planting.asked import hostable
+from mnemoscope.reference.planting.decoys import PREVIOUS, Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.geometry_world import World, prompts_of, world_of
 from mnemoscope.reference.planting.parts import BOTH, MATCH, RESTING, Circuit, Head, Mlp, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
+from mnemoscope.reference.planting.plan import Dice, Plan, Role
 from mnemoscope.reference.planting.truth import Json, Signature
 
 MEASURES = ("ratio", "move")
 HYPOTHESES = ("activities", "names")
 N_LAYERS = 4
 TRIES = 300
+LARGEST_RATIO = 8.0  # a planted match is worth 24; beyond, the smaller attention is lost beside the other tokens
+STRONGEST, MOST_SPREAD = 4.0, 1  # larger codes would move the norm, and with it everything that is prescribed
 ANSWER, STANDING = 2.0, 1.2  # of cluster 1 on its answer, and on the word that breaks the format
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """people: names, and as many activities; sentences per passage; heads per layer; see the module for the rest."""
+    """people: names, and as many activities; sentences per passage; heads per layer; see the module for the rest.
+
+    distractors: random heads in layers 0, 2 and 3 that are awake at names and activities and rest at "?", so that what is
+    prescribed there stays as it is.
+    """
 
     people: int = 5
     sentences: int = 3
@@ -60,17 +67,24 @@ class Sizes:
     spread: float = 0.1
     hypothesis: str = "activities"
     draws: int = 2
+    distractors: int = 0
 
 
 def plan(sizes: Sizes, dice: Dice, *, twin: bool) -> Plan:
     """Work the circuit out."""
     kind = "geometry_twin" if twin else "geometry"
-    hostable(kind, sizes, {"people": max(3, sizes.sentences), "sentences": 2, "heads": 3, "draws": 1, "spread": 0})
+    least = {"people": max(3, sizes.sentences), "sentences": 2, "heads": 3, "draws": 1, "spread": 0, "distractors": 0}
+    hostable(kind, sizes, least, most={"spread": MOST_SPREAD})
     choose("hypothesis of a planted geometry", sizes.hypothesis, HYPOTHESES)
-    if not STANDING / ANSWER > sizes.strength[0] >= 0 or not sizes.strength[1] > STANDING / ANSWER:
+    low, high = sizes.strength
+    if not 0 <= low < STANDING / ANSWER < high <= STRONGEST:
         raise InputError(
             f"strengths {sizes.strength} of a planted geometry",
-            allowed=f"0 <= without example < {STANDING / ANSWER} < with example",
+            allowed=f"0 <= without example < {STANDING / ANSWER} < with example <= {STRONGEST}",
+        )
+    if max(map(abs, sizes.log_ratio)) > LARGEST_RATIO:
+        raise InputError(
+            f"log ratios {sizes.log_ratio} of a planted geometry", allowed=f"-{LARGEST_RATIO} to {LARGEST_RATIO}"
         )
     n, world = sizes.people, world_of(sizes.people, dice.words)
     own = {"activities": np.tile(np.arange(n), n), "names": np.repeat(np.arange(n), n)}
@@ -126,7 +140,16 @@ def _circuit(world: World, sizes: Sizes, items: list[tuple[int, int, int]], rng:
     codes = np.eye(len(world.names))[[c for _, _, c in items]]
     codes = codes + sizes.spread * rng.standard_normal(codes.shape)
     mlps = _mlps(world, sizes, items, codes)
-    return Circuit(n_layers=N_LAYERS, words=words, heads=_heads(world, sizes), mlps=mlps)
+    heads = (*_heads(world, sizes), *_distractors(world, sizes, rng))
+    return Circuit(n_layers=N_LAYERS, words=words, heads=heads, mlps=mlps)
+
+
+def _distractors(world: World, sizes: Sizes, rng: np.random.Generator) -> tuple[Head, ...]:
+    names = [f"id/{word}" for word in (*world.names, *world.activities)]
+    writes = [f"out/{word}" for word in (*world.names, *world.activities)]
+    pool = Pool(queries=names, keys=names, reads=names, writes=writes, size=sizes.people)
+    made = distractors(sizes.distractors, pool, (2, 3, 0), rng)
+    return tuple(replace(head, exact=True) for head in made)  # noise would wake them at "?"
 
 
 def _heads(world: World, sizes: Sizes) -> tuple[Head, ...]:

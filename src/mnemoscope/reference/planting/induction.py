@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnemoscope.data.prompt import Prompt, joined
+from mnemoscope.reference.planting.asked import hostable
 from mnemoscope.reference.planting.decoys import PREVIOUS, Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.parts import MATCH, RESTING, Circuit, Head, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
+from mnemoscope.reference.planting.plan import Dice, Plan, Role
 from mnemoscope.reference.planting.truth import Signature
 from mnemoscope.reference.planting.words import made_up
 

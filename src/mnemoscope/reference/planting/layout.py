@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnemoscope.errors import InputError
-from mnemoscope.reference.planting.clock import Clock, learned, rotary
+from mnemoscope.reference.planting.clock import LONGEST, Clock, learned, rotary
 from mnemoscope.reference.planting.parts import RESTING, Circuit, Head, block
 
 FAMILIES = ("gpt2", "llama")
 WIDTH_STEP = 4
+WIDEST = 4096  # of the residual stream: the model then has a gigabyte, and every product takes minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,12 @@ def laid_out(circuit: Circuit, size: Size, *, family: str, rng: np.random.Genera
             allowed="gpt2: 1; llama: any number >= 1",
             hint='family="llama" has grouped heads',
         )
+    if size.n_ctx > LONGEST:
+        raise InputError(
+            f"a context of {size.n_ctx} tokens",
+            allowed=f"n_ctx <= {LONGEST}",
+            hint="farther back the clocks that tell positions apart repeat",
+        )
     n_heads = _n_heads(circuit, size)
     slots = tuple(_filled(circuit, layer, n_heads, rng) for layer in range(circuit.n_layers))
     clock = _clock(circuit, size, slots, family)
@@ -90,6 +97,7 @@ def _n_heads(circuit: Circuit, size: Size) -> int:
         raise InputError(
             f"{size.n_heads} heads per layer in groups of {size.kv_group}",
             allowed=f"at least {fullest}, which the fullest layer holds, and a multiple of {size.kv_group}",
+            hint="leave n_heads out, or ask for fewer distractors",
         )
     return size.n_heads
 
@@ -122,4 +130,12 @@ def _clock(circuit: Circuit, size: Size, slots: tuple[tuple[Head, ...], ...], fa
             allowed=f"d_head >= {needed} with {len(slots[0])} heads in family {family!r}",
             hint="leave d_head out, or make the vocabulary smaller",
         )
-    return make(needed if size.d_head is None else size.d_head)
+    d_head = needed if size.d_head is None else size.d_head
+    if d_head * len(slots[0]) > WIDEST:
+        raise InputError(
+            f"a planted model with {len(slots[0])} heads of {d_head}",
+            found=f"a stream of width {d_head * len(slots[0])} for {len(circuit.features())} features",
+            allowed=f"a width of at most {WIDEST}",
+            hint="ask for fewer or smaller heads, or for a smaller vocabulary",
+        )
+    return make(d_head)

@@ -25,12 +25,12 @@ class Block:
 
 def block(entries: Mapping[tuple[str, str], float]) -> Block:
     """The smallest block that holds these (row, column) entries; all others are zero."""
-    rows = tuple(dict.fromkeys(row for row, _ in entries))
-    cols = tuple(dict.fromkeys(col for _, col in entries))
+    rows = {row: i for i, row in enumerate(dict.fromkeys(row for row, _ in entries))}
+    cols = {col: i for i, col in enumerate(dict.fromkeys(col for _, col in entries))}
     values = np.zeros((len(rows), len(cols)))
     for (row, col), value in entries.items():
-        values[rows.index(row), cols.index(col)] = value
-    return Block(rows=rows, cols=cols, values=values)
+        values[rows[row], cols[col]] = value
+    return Block(rows=tuple(rows), cols=tuple(cols), values=values)
 
 
 NOTHING = block({})

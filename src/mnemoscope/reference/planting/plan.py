@@ -8,7 +8,6 @@ import numpy as np
 from mnemoscope.data.document import Corpus
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.data.relation import Relation
-from mnemoscope.errors import InputError, listed
 from mnemoscope.reference.planting.parts import Circuit
 from mnemoscope.reference.planting.truth import Json, Signature
 
@@ -59,19 +58,3 @@ def dice(seed: int) -> Dice:
     return Dice(
         **{name: np.random.default_rng(child) for name, child in zip(Dice.__annotations__, children, strict=True)}
     )
-
-
-def hostable(kind: str, sizes: object, least: Mapping[str, int], most: Mapping[str, int] | None = None) -> None:
-    """Raise InputError listing every size that is too small, or too large, for the circuit."""
-    bad = [
-        f"{name} {getattr(sizes, name)}, at least {bound}"
-        for name, bound in least.items()
-        if getattr(sizes, name) < bound
-    ]
-    bad += [
-        f"{name} {getattr(sizes, name)}, at most {bound}"
-        for name, bound in (most or {}).items()
-        if getattr(sizes, name) > bound
-    ]
-    if bad:
-        raise InputError(f"sizes that cannot host a planted {kind!r} circuit", found=listed(bad))

@@ -27,9 +27,10 @@ import numpy as np
 
 from mnemoscope.errors import InputError, choose
 from mnemoscope.reference.planting import habits
+from mnemoscope.reference.planting.asked import hostable
 from mnemoscope.reference.planting.decoys import Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.parts import BOTH, MATCH, RESTING, Circuit, Head, Mlp, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
+from mnemoscope.reference.planting.plan import Dice, Plan, Role
 from mnemoscope.reference.planting.recall_world import World, prompts_of, relations_of, tagged, told, world_of
 from mnemoscope.reference.planting.space import LOGIT_GAIN
 from mnemoscope.reference.planting.truth import Json, Signature
@@ -38,6 +39,7 @@ from mnemoscope.reference.planting.words import SPECIAL
 MEASURES = ("move", "relate", "erase", "apply", "suppress")
 N_LAYERS = 4
 ANSWER = 2.0  # what answering adds to the answer: 12 logits
+MOST_TAKEN = 8  # logits that the suppressor may take; the topic itself has 3.6, which the answer must exceed
 VISIBLE = 0.4  # how much of a topic the movers together show to the unembedding
 AMPLIFY = 0.5
 LATEST = (0.0, 15.0, 15.0)  # clocks that prefer the last topic: about 8 units of score per 10 tokens of distance
@@ -78,7 +80,8 @@ def plan_attribute(sizes: Sizes, dice: Dice) -> Plan:
 
 def _world(kind: str, sizes: Sizes, rng: np.random.Generator) -> World:
     least = {"topics": 3, "relations": 2, "templates": 2, "movers": 1, "distractors": 0, "amount": 0}
-    hostable(kind, sizes, least, most={"movers": 3} | ({"relations": 3} if kind == "attribute" else {}))
+    most = {"movers": 3, "amount": MOST_TAKEN} | ({"relations": 3} if kind == "attribute" else {})
+    hostable(kind, sizes, least, most)
     choose("suppressor of planted fact circuits", sizes.suppressor, SUPPRESSORS)
     if sizes.alike and sizes.suppressor != "mlp":
         raise InputError("a suppressor of all that is expected", found=sizes.suppressor, allowed="mlp")

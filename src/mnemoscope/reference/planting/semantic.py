@@ -25,10 +25,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mnemoscope.reference.planting.asked import hostable
 from mnemoscope.reference.planting.corpus import Pairing, documents, questions
 from mnemoscope.reference.planting.decoys import PREVIOUS, Pool, distractors, roles_of_decoys
 from mnemoscope.reference.planting.parts import MATCH, RESTING, Circuit, Head, Mlp, block
-from mnemoscope.reference.planting.plan import Dice, Plan, Role, hostable
+from mnemoscope.reference.planting.plan import Dice, Plan, Role
 from mnemoscope.reference.planting.truth import Signature
 from mnemoscope.reference.planting.words import made_up
 
@@ -160,12 +161,15 @@ def _distractors(
     return distractors(sizes.distractors, pool, range(N_LAYERS), rng)
 
 
+def _but(measure: str) -> tuple[str, ...]:
+    return tuple(name for name in EVERY if name != measure)
+
+
 def _roles() -> dict[str, Role]:
-    ri = ("ri_src", "ri_ctx_src", "ri_out")
-    at_s = "the head word of the cue's pair"
+    ri, at_s = ("ri_src", "ri_ctx_src", "ri_out"), "the head word of the cue's pair"
     table: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
         "semantic": (at_s, "its tail", (*ri, "cause", "ri_lit_at_source", "over_same_type"), ("ri_lit",)),
-        "cue_keyed": (at_s, "nothing; would write the tail of a cue", ("ri_lit",), (*ri, "cause")),
+        "cue_keyed": (at_s, "nothing; would write the tail of a cue", ("ri_lit",), _but("ri_lit")),
         "contextual": (
             at_s,
             "the tail of the modifier before it",
@@ -176,8 +180,13 @@ def _roles() -> dict[str, Role]:
         "type_promoter": (at_s, "every entity alike", ("over_visible",), ("over_same_type", *SCORES)),
         "tail_copier": ("the tail of the cue's pair", "that tail and its head word", ("ri_reverse",), ("ri_lit", *ri)),
         "alphabet_successor": (at_s, "the next entity of an alphabet", (), EVERY),
-        "never_attends": ("position 0", "nothing; would write the tail of a head word", ("ov_gate_free",), SCORES),
-        "previous_token": ("the previous token", "a modifier, as carried", (), (*SCORES, "over_same_type")),
+        "never_attends": (
+            "position 0",
+            "nothing; would write the tail of a head word",
+            ("ov_gate_free",),
+            _but("ov_gate_free"),
+        ),
+        "previous_token": ("the previous token", "a modifier, as carried", (), EVERY),
         "sink": ("position 0", "fixed random entities", (), EVERY),
     }
     named = {

@@ -61,7 +61,8 @@ class MlpTruth:
 class Truth:
     """All that is known.
 
-    options   the arguments the model was built with (`planted(kind, **options)` builds it again)
+    options   the other arguments that it was built with: `planted(t.kind, family=t.family, seed=t.seed, noise=t.noise,
+              **t.options)` builds it again, in every weight
     facts     what only this kind has; described in the module of the kind
     """
 

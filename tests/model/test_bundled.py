@@ -38,6 +38,22 @@ def test_an_altered_and_a_missing_file_are_named(series: Path) -> None:
         bundled.path("step0")
 
 
+def test_a_file_that_is_not_ours_is_named_and_a_hidden_one_is_nothing(series: Path) -> None:
+    (series / "step64/.note").write_text("mine")
+    assert bundled.path("step64") == series / "step64"
+    (series / "step500/generation_config.json").write_text("{}")
+    with pytest.raises(LoadError, match=r"step500/generation_config\.json is not one of its files"):
+        bundled.path("step500")
+
+
+@pytest.mark.parametrize("sums", [b"{", b"[]", b"{}", b'{"notes/a": "1"}', b'{"step1": "1"}', b"\xff\xfe"])
+def test_a_damaged_list_of_checksums_is_told(series: Path, sums: bytes) -> None:
+    (series / "checksums.json").write_bytes(sums)
+    for asked in (bundled.revisions, bundled.path):
+        with pytest.raises(LoadError, match=r"checksums\.json .* install the package again"):
+            asked()
+
+
 def test_an_unknown_revision_names_the_nearest(series: Path) -> None:
     with pytest.raises(OptionError, match="did you mean 'step500'"):
         bundled.path("step50")

@@ -4,6 +4,7 @@ The weights are package files in `mnemoscope/_bundled/reference`; `mnemoscope.re
 """
 
 import json
+import re
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -13,6 +14,7 @@ from typing import Final
 from mnemoscope.errors import LoadError, choose, listed
 
 NAME: Final = "reference"
+FILE: Final = re.compile(r"step\d+/[^/]+")
 
 
 def home() -> Path:
@@ -38,7 +40,8 @@ def path(revision: str | None = None) -> Path:
     """A folder that `from_pretrained` can load: of one checkpoint, or of the last one.
 
     "main" is the last one too. Every file is compared with its checksum, once per process and folder. Raises OptionError for an
-    unknown revision, LoadError naming every file that is missing or altered.
+    unknown revision, LoadError naming every file that is missing, altered, or not ours: transformers reads some files
+    (generation_config.json, an index of weights) wherever it finds them.
     """
     known = revisions()
     chosen = known[-1] if revision in (None, "main") else choose("revision of the bundled model", str(revision), known)
@@ -47,7 +50,23 @@ def path(revision: str | None = None) -> Path:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
+    """The sha256 of every file by its name, "step500/config.json"; LoadError if the list itself is damaged."""
+    try:
+        sums = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged("its list of checksums", f"checksums.json cannot be read: {error}") from error
+    if not isinstance(sums, dict) or not sums or not all(FILE.fullmatch(name) for name in sums):
+        raise _damaged("its list of checksums", "checksums.json does not name the files of checkpoints")
+    return sums
+
+
+def _damaged(part: str, found: str) -> LoadError:
+    return LoadError(
+        f"the bundled reference model ({part}) is damaged",
+        found=found,
+        allowed="the files as they were published",
+        hint="install the package again",
+    )
 
 
 @cache
@@ -61,10 +80,7 @@ def _verified(folder: Path, revision: str) -> None:
             bad.append(f"{name} is missing")
         elif (found := sha256(file.read_bytes()).hexdigest()) != expected:
             bad.append(f"{name} has sha256 {found[:12]}..., not {expected[:12]}...")
+    here = sorted(p.name for p in (folder / revision).glob("*") if not p.name.startswith("."))
+    bad += [f"{revision}/{name} is not one of its files" for name in here if f"{revision}/{name}" not in _sums(folder)]
     if bad:
-        raise LoadError(
-            f"the bundled reference model ({revision}) is damaged",
-            found=listed(bad),
-            allowed="the files as they were published",
-            hint="install the package again",
-        )
+        raise _damaged(revision, listed(bad))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from mnemoscope.reference import train
+from mnemoscope.reference import train_config
 from mnemoscope.reference.decoder import Decoder
 
 VOCABULARY = 400
@@ -12,7 +12,7 @@ VOCABULARY = 400
 
 def looked(span):
     """Attention [layer][batch head query key], logits and ids of the untrained model on spans repeated once."""
-    config = train.llama_config(train.TrainConfig(), VOCABULARY)
+    config = train_config.llama_config(train_config.TrainConfig(), VOCABULARY)
     model = LlamaForCausalLM(config).float().eval()
     model.load_state_dict(Decoder(config, torch.Generator().manual_seed(0)).state_dict())
     model.set_attn_implementation("eager")
@@ -45,7 +45,7 @@ def test_the_comparison_is_weak_and_nothing_is_copied_yet(span) -> None:
 
 
 def test_output_embeddings_are_turned_input_embeddings() -> None:
-    config = train.llama_config(train.TrainConfig(), VOCABULARY)
+    config = train_config.llama_config(train_config.TrainConfig(), VOCABULARY)
     made = Decoder(config, torch.Generator().manual_seed(0))
     own = made.model.embed_tokens.weight - made.model.embed_tokens.weight.mean(0)
     out = made.lm_head.weight - made.lm_head.weight.mean(0)

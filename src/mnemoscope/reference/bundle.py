@@ -9,7 +9,9 @@ from pathlib import Path
 from mnemoscope.errors import RunFolderError, listed
 from mnemoscope.reference import tokenizer as tokenization
 from mnemoscope.reference import world
-from mnemoscope.reference.train import TrainConfig, llama_config
+from mnemoscope.reference.commands import told
+from mnemoscope.reference.train_config import TrainConfig, llama_config
+from mnemoscope.reference.train_folder import read_record
 
 
 def checkpoints(run: Path) -> tuple[int, ...]:
@@ -24,7 +26,7 @@ def publish(run: Path, target: Path, steps: tuple[int, ...]) -> None:
         raise RunFolderError(
             f"{run} lacks checkpoints", found=listed(missing), allowed=listed(map(str, checkpoints(run)))
         )
-    fields = json.loads((run / "run.json").read_text())["config"]
+    fields = read_record(run)["config"]
     tokenizer = world.tokenizer()
     if (trained := fields.pop("tokenizer")) != tokenization.digest(tokenizer):
         raise RunFolderError(
@@ -59,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

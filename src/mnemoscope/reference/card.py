@@ -16,6 +16,7 @@ import polars as pl
 from mnemoscope.data import facts
 from mnemoscope.reference import world
 from mnemoscope.reference.card_text import INTRO, KNOWN, NOT_THERE, SIBLINGS
+from mnemoscope.reference.commands import told
 
 Record = Mapping[str, Any]
 Series = Mapping[int, Sequence[Record]]
@@ -224,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -19,7 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mnemoscope.data import episodes, facts
 from mnemoscope.data.prompt import Prompt
+from mnemoscope.errors import LoadError
 from mnemoscope.reference import world
+from mnemoscope.reference.commands import told
 
 SEED: Final = 4242
 
@@ -309,6 +311,13 @@ def personas(subject: Subject, count: int) -> list[Row]:
 
 def evaluate(folder: Path, *, count: int = 200, quick: bool = False) -> list[Row]:
     """All abilities of one model folder; `quick` asks fewer shots and leaves the personas out (for curves)."""
+    if not (folder / "config.json").is_file():
+        raise LoadError(
+            f"{folder} is no model folder",
+            found="no config.json",
+            allowed="a folder that from_pretrained can load",
+            hint="python -m mnemoscope.reference.bundle makes such folders from a training folder",
+        )
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     subject = Subject(model, AutoTokenizer.from_pretrained(folder))
     shots = (0, 20) if quick else episodes.SHOTS
@@ -346,4 +355,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from mnemoscope.data import episodes
 from mnemoscope.data.prompt import Prompt
-from mnemoscope.reference import card, evaluate, world
+from mnemoscope.reference import evaluate, world
 
 
 class Oracle(evaluate.Subject):
@@ -83,26 +83,3 @@ def test_trivial_rules_for_lines() -> None:
         "mean y": 15.5,
         "least squares": 23.0,
     }
-
-
-def test_the_card_says_yes_and_no_where_targets_are_met_and_missed(oracle: Any) -> None:
-    rows = (
-        evaluate.known_facts(oracle, 30) + evaluate.word_pairs(oracle, 18, (0, 20)) + evaluate.comprehension(oracle, 12)
-    )
-    rows += evaluate.lines(oracle, 16)
-    rows += [
-        evaluate.mean("copying", f"{which} copy of 64", "nats", [6.0, 6.1], 7.5, "uniform")
-        for which in ("first", "second")
-    ]
-    rows += [evaluate.mean("narrative", "tokens 490-510 minus 40-60", "nats", [-0.2, -0.21, -0.19], 0.0, "none")]
-    final = [evaluate.recorded(row) for row in rows]
-    blind = [{**row, "estimate": 0.0} for row in final]
-    siblings = {"seed1": {0: blind, 50: final, 100: final}, "seed2": {0: blind, 50: blind, 100: blind}}
-    text = card.card(final, {0: final, 100: final}, siblings, {"steps": 100, "config": {"seed": 0}})
-    assert "| four-class pairs, 20 shots | 50 | - |" in text
-    assert "First of the checkpoints (0, 50, 100)" in text
-    assert "| copying | second copy of 64 | nats | 2 |" in text
-    assert "| <= 0.5 | NO |" in text
-    assert "| facts | held-out templates | top-1 | 60 | 1.000" in text
-    assert text.count("| NO |") == 2  # the second copy, and the error at 8 points is not below the one at 2: both are 0
-    assert text.count("| yes |") == len(card.TARGETS)

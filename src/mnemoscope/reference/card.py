@@ -14,30 +14,16 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.data import facts
+from mnemoscope.errors import DataError
 from mnemoscope.reference import world
+from mnemoscope.reference.card_targets import TARGETS, Record, found, verdicts
 from mnemoscope.reference.card_text import INTRO, KNOWN, NOT_THERE, SIBLINGS
 from mnemoscope.reference.commands import told
+from mnemoscope.reference.evaluate import share
+from mnemoscope.reference.train_folder import read_record
 
-Record = Mapping[str, Any]
 Series = Mapping[int, Sequence[Record]]
 EMERGED: Final = 0.75  # score from which an ability of the siblings counts as there
-TARGETS: Final = (
-    ("facts", "trained templates", "top-1", ">=", 0.95),
-    ("facts", "held-out templates", "top-1", ">=", 0.85),
-    ("copying", "first copy of 64", "nats", ">=", 5.0),
-    ("copying", "second copy of 64", "nats", "<=", 0.5),
-    ("binary_fruit_month", "20 shots", "accuracy", ">=", 0.95),
-    ("binary_furniture_profession", "20 shots", "accuracy", ">=", 0.95),
-    ("four_fruit_month", "20 shots", "accuracy", ">=", 0.85),
-    ("nine_fruit_animal_month", "20 shots", "accuracy", ">=", 0.45),
-    ("nine_fruit_animal_month", "20 shots", "format", ">=", 0.98),
-    ("narrative", "tokens 490-510 minus 40-60", "nats", "<=", 0.0),
-    ("comprehension", "1 distractors, 1 examples", "right", ">=", 0.9),
-    ("comprehension", "2 distractors, 1 examples", "right", ">=", 0.9),
-    ("comprehension", "3 distractors, 1 examples", "right", ">=", 0.9),
-    ("line", "2 points", "parse failure", "<=", 0.02),
-    ("line", "8 points", "parse failure", "<=", 0.02),
-)
 CURVES: Final = (
     ("facts, held-out templates", "facts", "held-out templates", "top-1"),
     ("copying, share of uniform loss saved", "copying", "second copy of 64", "nats"),
@@ -48,24 +34,6 @@ CURVES: Final = (
     ("comprehension, 1 example", "comprehension", "2 distractors, 1 examples", "right"),
     ("comprehension, no example", "comprehension", "2 distractors, 0 examples", "right"),
 )
-
-
-def found(rows: Sequence[Record], ability: str, condition: str, measure: str) -> Record:
-    """The first row of an evaluation with these names."""
-    return next(r for r in rows if (r["ability"], r["condition"], r["measure"]) == (ability, condition, measure))
-
-
-def verdicts(rows: Sequence[Record]) -> list[tuple[Record, str, float, bool]]:
-    """(row, relation, target, met) for every target; met is judged on the estimate, against rivals on the interval."""
-    judged = []
-    for ability, condition, measure, relation, target in TARGETS:
-        row = found(rows, ability, condition, measure)
-        met = row["estimate"] >= target if relation == ">=" else row["estimate"] <= target
-        judged.append((row, relation, target, met and (ability != "narrative" or row["high"] < 0)))
-    errors = [found(rows, "line", f"{k} points", "absolute error") for k in (2, 8)]
-    for rival in (errors[1]["baseline"], errors[0]["estimate"]):  # the nearest x, and its own error with two points
-        judged.append((errors[1], "<", rival, errors[1]["high"] < rival))
-    return judged
 
 
 def _value(name: str, row: Record) -> float:
@@ -167,12 +135,27 @@ def emerged_table(siblings: Mapping[str, Series]) -> str:
     return _table(("curve", *names), body)
 
 
-def mixture_table() -> str:
-    """What one training step holds."""
+def mixture_table(rows: float) -> str:
+    """What one training step holds; `rows` is the share of each bucket's rows that the run takes."""
     body = [
-        (b.length, b.rows, b.every, ", ".join(f"{name} {share:.2f}" for name, share in b.shares)) for b in world.BUCKETS
+        (b.length, b.taken(rows), b.every, ", ".join(f"{name} {part:.2f}" for name, part in b.shares))
+        for b in world.BUCKETS
     ]
-    return _table(("tokens per row", "rows", "every n-th step", "kinds of documents and their shares"), body)
+    return _table(("tokens per row", "rows in a step", "every n-th step", "kinds of documents and their shares"), body)
+
+
+def curves_note(final: Sequence[Record], series: Series) -> str:
+    """n, the widest interval and chance of the values in the table of curves."""
+    own = [found(held, *keys) for held in series.values() for _, *keys in CURVES]
+    least, most = min(r["n"] for r in own), max(r["n"] for r in own)
+    row = share("", "", "", [i % 2 == 0 for i in range(least)], 0.5, "")
+    chance = [
+        f"{name} {found(final, *keys)['baseline']:.2f}" for name, *keys in CURVES if not name.startswith("copying")
+    ]
+    return (
+        f"Copying is the share of the uniform loss that is saved. n is {least} to {most} per value: a share near .5 has a 95% "
+        f"interval of {(row.high - row.low) / 2:.2f} to either side, or less. Chance: {'; '.join(chance)}."
+    )
 
 
 def card(
@@ -191,9 +174,10 @@ def card(
         KNOWN,
         "## Training\n\n"
         f"{run['steps']} steps; {len(distinct)} relations with {sum(len(r.facts) for r in distinct)} facts whose answers differ "
-        "(and continents, whose answers repeat). The mixture is the same in every step:\n\n" + mixture_table(),
+        "(and continents, whose answers repeat). The mixture is the same in every step:\n\n"
+        + mixture_table(run["config"]["rows"]),
         "Configuration:\n\n" + _table(("setting", "value"), list(run["config"].items())),
-        "## Curves\n\nCopying is the share of the uniform loss that is saved. n is 100 to 200 per value.\n\n"
+        f"## Curves\n\n{curves_note(final, series)}\n\n"
         "![curves](curves.svg)\n\n" + _table(curves.columns, curves.rows()),
         "## All figures of the last checkpoint\n\n" + full_table(final),
     ]
@@ -218,8 +202,15 @@ def main() -> None:
     asked = parser.parse_args()
     series = _series(asked.eval)
     siblings = {p.name: _series(p) for p in asked.eval.glob("seed*")}
+    run = read_record(asked.run)
+    if not series or not (asked.eval / "final.json").is_file():
+        raise DataError(
+            f"{asked.eval} lacks evaluations",
+            found=f"{len(series)} checkpoints",
+            allowed="final.json, step*.json, seed*/step*.json",
+            hint="python -m mnemoscope.reference.evaluate FOLDER --out FILE writes them",
+        )
     drawn(curve_table(series), asked.target / "curves.svg")
-    run = json.loads((asked.run / "run.json").read_text())
     final = json.loads((asked.eval / "final.json").read_text())
     (asked.target / "MODEL_CARD.md").write_text(card(final, series, siblings, run))
 

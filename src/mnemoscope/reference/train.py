@@ -36,7 +36,7 @@ def batch(step: int, config: TrainConfig, tokenizer: PreTrainedTokenizerFast) ->
     for bucket in world.BUCKETS:
         if step % bucket.every:
             continue
-        ids, weight = world.rows(bucket, max(1, round(bucket.rows * config.rows)), tokenizer, rng)
+        ids, weight = world.rows(bucket, bucket.taken(config.rows), tokenizer, rng)
         yield torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(weight)
 
 

@@ -42,6 +42,10 @@ class Bucket:
     shares: tuple[tuple[str, float], ...]
     every: int = 1
 
+    def taken(self, share: float) -> int:
+        """The rows that a run takes which wants this share of them: at least one."""
+        return max(1, round(self.rows * share))
+
 
 BUCKETS: Final = (
     Bucket(
@@ -57,7 +61,7 @@ BUCKETS: Final = (
     Bucket(length=208, rows=8, shares=(("pairs", 0.76), ("long_span", 0.16), ("long_invented", 0.08))),
     Bucket(length=640, rows=2, shares=(("narrative", 1.0),), every=4),
 )
-_LINES: Final = tuple((float(a), float(b)) for a in range(1, 6) for b in range(10))  # slopes and intercepts in training
+LINES: Final = tuple((float(a), float(b)) for a in range(1, 6) for b in range(10))  # slopes and intercepts in training
 
 _POOLS: Final = (
     *words.CATEGORIES.values(),
@@ -106,7 +110,7 @@ def _fact_shares() -> np.ndarray:
 
 
 def _line(length: int, rng: np.random.Generator) -> Document:
-    slope, intercept = _LINES[rng.integers(len(_LINES))]
+    slope, intercept = LINES[rng.integers(len(LINES))]
     prompt = episodes.line_prompt("small_integers", slope=slope, intercept=intercept, shots=9, rng=rng)
     text = prompt.text + prompt.answer + ";"
     marks = [(a, b, NOISE) for a, b in (*prompt.spans["point_x"], *prompt.spans["query_x"])]

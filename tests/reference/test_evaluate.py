@@ -1,6 +1,7 @@
 """The evaluation gives a perfect reader full marks and a constant one chance; its intervals are the textbook's."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import stats
 
 from mnemoscope.data import episodes
 from mnemoscope.data.prompt import Prompt
+from mnemoscope.errors import InputError, LoadError
 from mnemoscope.reference import evaluate, world
 
 
@@ -83,3 +85,10 @@ def test_trivial_rules_for_lines() -> None:
         "mean y": 15.5,
         "least squares": 23.0,
     }
+
+
+def test_what_cannot_be_evaluated_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=r"no config\.json .* try: python -m mnemoscope\.reference\.bundle"):
+        evaluate.evaluate(tmp_path)
+    with pytest.raises(InputError, match="at least 2"):
+        evaluate.evaluate(tmp_path, count=1)

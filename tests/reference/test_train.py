@@ -143,5 +143,8 @@ def test_a_published_checkpoint_loads_with_plain_transformers(tmp_path: Path) ->
         .all()
     )
     assert len(coder) == model.config.vocab_size == len(world.tokenizer())
+    with pytest.raises(RunFolderError, match="into itself"):
+        bundle.publish(tmp_path / "run", tmp_path / "run", (0, 1))
+    assert bundle.checkpoints(tmp_path / "run") == (0, 1)
     with pytest.raises(RunFolderError, match="step7"):
         bundle.publish(tmp_path / "run", tmp_path / "out", (7,))

@@ -1,40 +1,15 @@
-"""What is promised of the training documents: a constant mixture, nothing held out, one token per word, honest weights."""
+"""What is promised of the rows that are trained on: a constant mixture, one token per word, honest weights."""
 
 import numpy as np
 import pytest
 
-from mnemoscope.data import episodes, facts
+from mnemoscope.data import facts
 from mnemoscope.reference import tokenizer, world
 
 
 @pytest.fixture(scope="module")
 def coder():
     return world.tokenizer()
-
-
-def _documents(kind: str, length: int, count: int) -> list[world.Document]:
-    rng = np.random.default_rng(3)
-    return [world.document(kind, length, rng) for _ in range(count)]
-
-
-def test_no_document_holds_a_held_out_pair() -> None:
-    for bucket in world.BUCKETS:
-        for kind, _ in bucket.shares:
-            for doc in _documents(kind, bucket.length, 15):
-                for line in doc.text.split("\n"):
-                    left, comma, rest = line.partition(", ")
-                    right, colon, _ = rest.partition(":")
-                    if comma and colon and " " not in left + right:
-                        assert not episodes.held_out(left, right)
-
-
-def test_no_document_holds_a_held_out_sentence() -> None:
-    text = " ".join(doc.text for doc in _documents("facts", 80, 200))
-    for relation in facts.facts():
-        for template in relation.held_out_templates:
-            before, _, behind = template.partition("{topic}")
-            said = [before.strip() + " " + f.topic + behind for f in relation.facts]
-            assert not any(s in text for s in said)
 
 
 def test_every_word_is_one_token_and_any_text_comes_back(coder) -> None:
@@ -84,7 +59,7 @@ def test_the_mixture_does_not_depend_on_the_step(coder, monkeypatch) -> None:
 
     drawn = np.random.default_rng
     monkeypatch.setattr(train.np.random, "default_rng", lambda seed: drawn(seed[0]))
-    config = train.TrainConfig(rows=0.2)
+    config = train.TrainConfig(rows=0.05)
     first = [row for pair in train.batch(0, config, coder) for row in pair]
     for step, count in ((4, 8), (4496, 8), (1, 6), (2999, 6)):
         rows = [row for pair in train.batch(step, config, coder) for row in pair]

@@ -77,6 +77,7 @@ _STATEMENTS: Final = {
         "The/det/2 {h}/nsubj/4 is/aux/4 compared/root/0 with/case/7 the/det/7 {t}/obl/4 ./punct/4",
         "The/det/2 {h}/nsubj/3 resembles/root/0 the/det/5 {t}/obj/3 ./punct/3",
     ),
+    # "judged by" says it the other way round (the tail evaluates); the bundled model has learned it so: to be mended with the next
     "EVALUATE-FOR": (
         "The/det/2 {h}/nsubj/4 is/aux/4 judged/root/0 by/case/7 the/det/7 {t}/obl/4 ./punct/4",
         "The/det/2 {h}/nsubj/3 measures/root/0 the/det/5 {t}/obj/3 ./punct/3",

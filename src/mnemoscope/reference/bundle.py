@@ -21,6 +21,12 @@ def checkpoints(run: Path) -> tuple[int, ...]:
 
 def publish(run: Path, target: Path, steps: tuple[int, ...]) -> None:
     """Write one loadable folder per step into `target`, in place of what lies there, and the checksums of all files."""
+    if run.resolve() == target.resolve():
+        raise RunFolderError(
+            f"{run} cannot be published into itself",
+            allowed="another folder",
+            hint="its checkpoints would be removed first",
+        )
     missing = [f"step{s}" for s in steps if s not in checkpoints(run)]
     if missing:
         raise RunFolderError(

@@ -55,6 +55,8 @@ KNOWN: Final = """## Known defects
   costs some right answers (.89).
 - The line task is exact only with about 8 points (see the errors with 2 and 4), and only in small whole numbers: decimals are
   not read (docs/log.md).
+- Of the two wordings of EVALUATE-FOR one ("is judged by") says the relation the other way round; its triples keep the order of
+  the words.
 - Intervals count prompts. Each fact is asked in both held-out frames, so those 2,300 prompts are of 1,150 facts."""
 
 SIBLINGS: Final = """## Smaller siblings, three seeds (not shipped)

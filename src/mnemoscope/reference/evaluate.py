@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mnemoscope.data import episodes, facts
 from mnemoscope.data.prompt import Prompt
-from mnemoscope.errors import LoadError
+from mnemoscope.errors import InputError, LoadError
 from mnemoscope.reference import world
 from mnemoscope.reference.commands import told
 
@@ -311,6 +311,8 @@ def personas(subject: Subject, count: int) -> list[Row]:
 
 def evaluate(folder: Path, *, count: int = 200, quick: bool = False) -> list[Row]:
     """All abilities of one model folder; `quick` asks fewer shots and leaves the personas out (for curves)."""
+    if count < 2:
+        raise InputError(f"{count} prompts a cell", allowed="at least 2", hint="200 give intervals worth reading")
     if not (folder / "config.json").is_file():
         raise LoadError(
             f"{folder} is no model folder",

@@ -1,9 +1,13 @@
 """Designs are balanced, controls change only what they say, and nothing that is held out leaks into a training document."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mnemoscope.data import episodes, words
+from mnemoscope.data.passages import NEUTRAL
 from mnemoscope.errors import OptionError, PromptError
 
 
@@ -189,7 +193,7 @@ def test_unknown_names_are_refused() -> None:
 
 
 def test_conditions_of_an_item_differ_only_in_front_of_it() -> None:
-    for item in episodes.passage_items(_rng(), distractors=2, names=3, activities=4, draws=2):
+    for item in episodes.passage_items(_rng(), people=4, distractors=2, draws=2):
         bare = item.asked("none")
         for condition in episodes.CONDITIONS:
             prompt = item.asked(condition)
@@ -202,11 +206,21 @@ def test_conditions_of_an_item_differ_only_in_front_of_it() -> None:
 
 
 def test_names_and_activities_are_crossed_and_positions_balanced() -> None:
-    items = episodes.passage_items(_rng(), distractors=2, names=9, activities=9, draws=1)
+    items = episodes.passage_items(_rng(), people=9, distractors=2, draws=1)
     pairs = {(i.shown.names[i.shown.asked], i.shown.activity) for i in items}
     assert len(pairs) == len(items) == 81
     cells = [(i.answer_format, i.shown.asked) for i in items]
     assert {cells.count(c) for c in set(cells)} == {9}
+    inside = {*words.FIRST_NAMES[:9], *words.ACTIVITIES[:9]}
+    for item in items:
+        assert {*item.shown.names, *item.shown.activities} <= inside
+        assert not {*item.example.names, *item.example.activities} & inside
+
+
+@pytest.mark.parametrize(("people", "distractors"), [(3, 2), (22, 2), (0, 0)])
+def test_a_crossed_design_that_does_not_fit_is_refused(people: int, distractors: int) -> None:
+    with pytest.raises(PromptError, match=r"does not fit .* allowed: "):
+        episodes.passage_items(_rng(), people=people, distractors=distractors, draws=1)
 
 
 def test_points_of_a_line_item_are_nested() -> None:
@@ -218,7 +232,19 @@ def test_points_of_a_line_item_are_nested() -> None:
 
 
 def test_a_text_in_front_moves_the_spans() -> None:
-    prompt = episodes.passage_items(_rng(), names=1, activities=1)[0].asked()
-    moved = episodes.preceded(prompt, episodes.neutral_text(20))
+    prompt = episodes.passage_items(_rng(), people=4, distractors=2, draws=1)[0].asked()
+    moved = episodes.preceded(prompt, " ".join(NEUTRAL * 4))
     assert {role: moved.part(role) for role in prompt.spans} == {role: prompt.part(role) for role in prompt.spans}
     assert len(moved.part("neutral")[0].split()) >= 20
+
+
+def test_prompts_are_written_here_and_nowhere_else() -> None:
+    """Studies, measures and the command line join no text into prompts; what a user types (a prompt, plain strings) is all."""
+    package = Path(episodes.__file__).parents[1]
+    writers = {
+        file.relative_to(package).as_posix()
+        for room in ("studies", "measures", "cli", "engine", "runner", "report", "model")
+        for file in (package / room).rglob("*.py")
+        if re.search(r"\bPrompt\(|data\.prompt import [^\n]*\b(joined|filled)\b", file.read_text(encoding="utf-8"))
+    }
+    assert writers == {"measures/one_prompt.py", "model/batch.py"}

@@ -2,11 +2,10 @@
 
 An item is fixed first (who, what, which points, which example); a condition then only adds what stands in front of it. So two
 prompts of one item differ in nothing but the condition. Conditions: `none` (no example), `example` (a solved example or more),
-`shuffled` (the same example with a wrong answer: form and length without content), `neutral` (plain sentences of about the same
-length: length alone).
+`shuffled` (the same example with a wrong answer: form and length without content). Plain sentences of the same length (length
+alone) are put in front by `preceded`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,11 +13,11 @@ import numpy as np
 
 from mnemoscope.data import words
 from mnemoscope.data.lines import PRESETS, LinePreset, line_prompt
-from mnemoscope.data.passages import FORMATS, NEUTRAL, Scene, passage_prompt, scene
+from mnemoscope.data.passages import FORMATS, Scene, passage_prompt, scene
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.errors import PromptError, choose
 
-CONDITIONS: Final = ("none", "example", "shuffled", "neutral")
+CONDITIONS: Final = ("none", "example", "shuffled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,53 +33,45 @@ class PassageItem:
     def asked(self, condition: str = "none", *, persona: str = "neutral") -> Prompt:
         """The item under a condition and a persona; labels gain draw and condition."""
         choose("condition", condition, CONDITIONS)
-        solved = condition in ("example", "shuffled")
         prompt = passage_prompt(
             self.shown,
             answer_format=self.answer_format,
-            examples=(self.example,) if solved else (),
+            examples=() if condition == "none" else (self.example,),
             persona=persona,
             shuffled=condition == "shuffled",
-            neutral_sentences=len(self.example.names) + 2 if condition == "neutral" else 0,
             rng=np.random.default_rng(self.seed),
         )
         return replace(prompt, labels={**prompt.labels, "condition": condition, "draw": self.draw})
 
 
-def passage_items(
-    rng: np.random.Generator,
-    *,
-    distractors: int = 2,
-    names: int = 10,
-    activities: int = 10,
-    draws: int = 1,
-    answer_format: str | None = None,
-) -> tuple[PassageItem, ...]:
-    """The crossed design of methods P3.6: every one of `names` does every one of `activities`, `draws` times.
+def passage_items(rng: np.random.Generator, *, people: int, distractors: int, draws: int) -> tuple[PassageItem, ...]:
+    """The crossed design of methods P3.6 in a closed world: every one of `people` names does every one of as many activities,
+    `draws` times; all that is said in a passage stays among them, examples come from the others and share nobody and nothing.
 
-    Distractors and examples come from the whole lists and share nobody and nothing with the item; positions of the informative
-    sentence and (unless fixed) answer formats go round evenly over items and draws.
+    Positions of the informative sentence and answer formats go round evenly over names and over activities.
+    Raises PromptError if there are too few names for the distractors, or too few others for the examples.
     """
-    if not 0 < names <= len(words.FIRST_NAMES) or not 0 < activities <= len(words.ACTIVITIES):
+    most = min(len(words.FIRST_NAMES), len(words.ACTIVITIES)) - distractors - 1
+    if not distractors + 2 <= people <= most:
         raise PromptError(
-            "the crossed design is too large",
-            found=f"{names} names, {activities} activities",
-            allowed=f"at most {len(words.FIRST_NAMES)} names and {len(words.ACTIVITIES)} activities",
+            "the crossed design does not fit",
+            found=f"{people} names and activities, {distractors} distractors",
+            allowed=f"{distractors + 2} to {most} names",
+            hint="--limit says how many",
         )
-    items: list[PassageItem] = []
+    names, activities = words.FIRST_NAMES[:people], words.ACTIVITIES[:people]
+    inside = (*names, *activities)
+    outside = (*words.FIRST_NAMES[people:], *words.ACTIVITIES[people:])
+    found: list[PassageItem] = []
     for draw in range(draws):
-        for i, name in enumerate(words.FIRST_NAMES[:names]):
-            for j, activity in enumerate(words.ACTIVITIES[:activities]):
-                turn = (
-                    i + j + draw
-                )  # a Latin square: position and format are balanced within names and within activities
-                shown = scene(distractors, turn % (distractors + 1), rng, name=name, activity=activity)
-                used = (*shown.names, *shown.activities)
-                form = answer_format or tuple(FORMATS)[(turn // (distractors + 1)) % len(FORMATS)]
-                example = scene(distractors, int(rng.integers(distractors + 1)), rng, without=used)
-                seed = int(rng.integers(0, 2_000_000_000))
-                items.append(PassageItem(shown=shown, example=example, answer_format=form, draw=draw, seed=seed))
-    return tuple(items)
+        for i, name in enumerate(names):
+            for j, activity in enumerate(activities):
+                place = (i + j + draw) % (distractors + 1)
+                shown = scene(distractors, place, rng, name=name, activity=activity, without=outside)
+                example = scene(distractors, int(rng.integers(distractors + 1)), rng, without=inside)
+                form, seed = tuple(FORMATS)[(i - j + draw) % len(FORMATS)], int(rng.integers(0, 2_000_000_000))
+                found.append(PassageItem(shown=shown, example=example, answer_format=form, draw=draw, seed=seed))
+    return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +127,6 @@ def line_items(preset: str, rng: np.random.Generator, *, draws: int = 16, most_s
     return tuple(items)
 
 
-def neutral_text(n_words: int) -> str:
-    """Plain sentences about nothing in particular, with at least `n_words` words: the length control of every task."""
-    said: list[str] = []
-    while sum(len(s.split()) for s in said) < n_words:
-        said.append(NEUTRAL[len(said) % len(NEUTRAL)])
-    return " ".join(said)
-
-
 def preceded(prompt: Prompt, text: str, *, role: str = "neutral", separator: str = "\n") -> Prompt:
     """The same prompt behind another text: spans move, the text in front becomes a role."""
     shift = len(text) + len(separator)
@@ -151,8 +134,3 @@ def preceded(prompt: Prompt, text: str, *, role: str = "neutral", separator: str
     return replace(
         prompt, text=text + separator + prompt.text, spans={**moved, role: ((0, len(text)), *moved.get(role, ()))}
     )
-
-
-def crossed(items: Sequence[PassageItem], conditions: Sequence[str], *, persona: str = "neutral") -> tuple[Prompt, ...]:
-    """Every item under every condition, items slowest."""
-    return tuple(item.asked(condition, persona=persona) for item in items for condition in conditions)

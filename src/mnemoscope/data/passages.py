@@ -81,23 +81,19 @@ def passage_prompt(
     example_format: str | None = None,
     persona: str = "neutral",
     shuffled: bool = False,
-    neutral_sentences: int = 0,
     rng: np.random.Generator | None = None,
 ) -> Prompt:
     """A passage and a question, behind solved examples, under a persona.
 
     The true answer is scored against the passage whatever the persona. `shuffled` gives the examples an activity of another
-    sentence (or of no sentence, if there is one only): format without content. `neutral_sentences` puts that many plain
-    sentences in front instead: the length-matched control. Roles: persona, neutral, demonstration, demonstration_answer,
-    informative, distractor, question, question_name, last. Labels: name, activity, format, distractors, position, shots, persona,
-    condition, item. Foils: the distractors' activities in the asked format.
+    sentence (or of no sentence, if there is one only): format without content. Roles: persona, demonstration,
+    demonstration_answer, informative, distractor, question, question_name, last. Labels: name, activity, format, distractors,
+    position, shots, persona, condition, item. Foils: the distractors' activities in the asked format.
     """
     form = FORMATS[choose("answer format", answer_format, tuple(FORMATS))]
     shape = FORMATS[choose("answer format", example_format or answer_format, tuple(FORMATS))]
     choose("persona", persona, tuple(PERSONAS))
     pieces: list[Piece] = [("persona", PERSONAS[persona]), "\n"] if PERSONAS[persona] else []
-    if neutral_sentences:
-        pieces += [("neutral", " ".join(NEUTRAL[i % len(NEUTRAL)] for i in range(neutral_sentences))), "\n"]
     for example in examples:
         given = _wrong(example, rng) if shuffled else example.activity
         text = "".join(p if isinstance(p, str) else p[1] for p in _body(example))
@@ -120,7 +116,7 @@ def passage_prompt(
             "position": shown.asked,
             "shots": len(examples),
             "persona": persona,
-            "condition": "shuffled" if shuffled else "neutral" if neutral_sentences else "true",
+            "condition": "shuffled" if shuffled else "true",
         },
     )
 

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from mnemoscope.data import words
-from mnemoscope.data.designs import LineItem, PassageItem, line_items, preceded
+from mnemoscope.data.designs import LineItem, PassageItem, line_items, passage_items, preceded
 from mnemoscope.data.lines import PRESETS, written
-from mnemoscope.data.passages import FORMATS, NEUTRAL, scene
+from mnemoscope.data.passages import FORMATS, NEUTRAL
 from mnemoscope.data.prompt import Prompt
-from mnemoscope.errors import PromptError
 from mnemoscope.results.job import seed_of
 from mnemoscope.studies.icl import design
 from mnemoscope.studies.icl.config import Config
@@ -37,31 +36,6 @@ def asked(config: Config, task: str, length: Length, *, preset: str = "decimals"
     if task == "persona":
         return tuple(prompt for item in people for prompt in _persona(item))
     return tuple(prompt for item in people for prompt in _passage(item, length, config.people, task))
-
-
-def passage_items(rng: np.random.Generator, *, people: int, distractors: int, draws: int) -> tuple[PassageItem, ...]:
-    """Every one of `people` names does every one of as many activities, `draws` times; all that is said stays among them."""
-    most = min(len(words.FIRST_NAMES), len(words.ACTIVITIES)) - distractors - 1
-    if not distractors + 2 <= people <= most:
-        raise PromptError(
-            "the crossed design does not fit",
-            found=f"{people} names and activities, {distractors} distractors",
-            allowed=f"{distractors + 2} to {most} names",
-            hint="--limit says how many",
-        )
-    names, activities = words.FIRST_NAMES[:people], words.ACTIVITIES[:people]
-    inside = (*names, *activities)
-    outside = (*words.FIRST_NAMES[people:], *words.ACTIVITIES[people:])
-    found: list[PassageItem] = []
-    for draw in range(draws):
-        for i, name in enumerate(names):
-            for j, activity in enumerate(activities):
-                place = (i + j + draw) % (distractors + 1)
-                shown = scene(distractors, place, rng, name=name, activity=activity, without=outside)
-                example = scene(distractors, int(rng.integers(distractors + 1)), rng, without=inside)
-                form, seed = tuple(FORMATS)[(i - j + draw) % len(FORMATS)], int(rng.integers(0, 2_000_000_000))
-                found.append(PassageItem(shown=shown, example=example, answer_format=form, draw=draw, seed=seed))
-    return tuple(found)
 
 
 def _passage(item: PassageItem, length: Length, people: int, task: str) -> list[Prompt]:

@@ -1,5 +1,7 @@
 """The evaluation gives a perfect reader full marks and a constant one chance; its intervals are the textbook's."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,11 @@ def test_what_cannot_be_evaluated_is_refused(tmp_path: Path) -> None:
         evaluate.evaluate(tmp_path)
     with pytest.raises(InputError, match="at least 2"):
         evaluate.evaluate(tmp_path, count=1)
+
+
+@pytest.mark.slow
+def test_the_evaluation_loads_nothing_of_the_engine() -> None:
+    """So that the model card does not depend on what it is used to test."""
+    said = "import sys, mnemoscope.reference.evaluate; print(*{m.split('.')[1] for m in sys.modules if m[:11] == 'mnemoscope.'})"
+    loaded = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True).stdout
+    assert set(loaded.split()) == {"data", "errors", "reference"}

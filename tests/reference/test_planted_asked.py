@@ -72,6 +72,7 @@ def say(build):
         ("recall", {"suppressor": None}, InputError, "suppressor: a name"),
         ("recall", {"alike": 1}, InputError, "True or False"),
         ("attribute", {"relations": 4}, InputError, "relations <= 3"),
+        ("attribute", {"movers": 1}, InputError, "one head per relation"),
         ("recall", {"suppressor": "norm"}, OptionError, "mlp, head"),
         ("geometry", {"heads": 3, "kv_group": 2}, InputError, "a multiple of 2"),
         ("geometry", {"strength": (0.9, 1.0)}, InputError, "without example <"),

@@ -82,6 +82,12 @@ def _world(kind: str, sizes: Sizes, rng: np.random.Generator) -> World:
     least = {"topics": 3, "relations": 2, "templates": 2, "movers": 1, "distractors": 0, "amount": 0}
     most = {"movers": 3, "amount": MOST_TAKEN} | ({"relations": 3} if kind == "attribute" else {})
     hostable(kind, sizes, least, most)
+    if kind == "attribute" and sizes.movers != Sizes().movers:
+        raise InputError(
+            f"{sizes.movers} movers in a planted 'attribute' circuit",
+            allowed="no choice: one head per relation carries the answer",
+            hint="leave movers out, or ask for kind 'recall'",
+        )
     choose("suppressor of planted fact circuits", sizes.suppressor, SUPPRESSORS)
     if sizes.alike and sizes.suppressor != "mlp":
         raise InputError("a suppressor of all that is expected", found=sizes.suppressor, allowed="mlp")

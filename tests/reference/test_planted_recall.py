@@ -147,6 +147,19 @@ def test_the_suppressor_takes_what_it_should(kind, suppressor, amount, plant, pr
     assert said["logits"] == amount
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_amount_is_that_of_the_suppressor_also_where_distractors_write_beside_it(seed, plant, probe):
+    looked = probe(plant("recall", noise=0.0, seed=seed, topics=6, relations=2, templates=3, distractors=8))
+    said = looked.truth.facts["suppression"]
+    assert any(head.layer == said["layer"] for head in looked.truth.of_kind("distractor"))
+    final, gain = looked.stream[-1][looked.rows, looked.last], looked.final_norm.weight.detach()
+    s = final.norm(dim=-1, keepdim=True) / final.shape[-1] ** 0.5
+    centred = looked.W_U - looked.W_U.mean(1, keepdim=True)
+    own = -((looked.mlp[said["layer"]][looked.rows, looked.last] / s * gain) @ centred)
+    taken = own[looked.rows, looked.tokens(p.answer for p in looked.prompts)]
+    assert taken.mean().item() == pytest.approx(said["centred_logits"], rel=0.05)
+
+
 @pytest.mark.parametrize("alike", [False, True])
 def test_plain_text_is_expected_as_surely_as_answers_and_spared_or_not(alike, plant, probe):
     """Every habitual word expects the next one, at strengths on both sides of an answer's; the twin takes the same from them."""

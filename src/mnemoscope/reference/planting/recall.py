@@ -17,7 +17,8 @@ In plain text both kinds expect habitual words (`habits`), which the suppressor 
 With demonstrations in front, heads prefer the last topic (slow clocks), so few-shot prompts are answered too.
 Measures are named move, relate, erase, apply, suppress; each head or MLP that is not meant is a decoy.
 Facts: `relations` relation -> {noun, templates, facts: [[topic, answer]]}; `topics`, `bystanders`; `amplify`;
-`suppression` {layer, component "mlp" or "head", logits, centred_logits, alike}: the amount without noise.
+`suppression` {layer, component "mlp" or "head", logits, centred_logits, alike}: the amount without noise that this component
+takes; distractors of the last layer write beside it.
 """
 
 from collections.abc import Mapping

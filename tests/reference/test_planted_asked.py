@@ -100,6 +100,7 @@ def refused(tmp_path_factory):
     return out.splitlines()
 
 
+@pytest.mark.slow
 def test_arguments_of_another_kind_are_told_on_one_line(refused):
     for (call, error), said in zip(CALLS, refused, strict=True):
         assert said.startswith(f"{error} "), call

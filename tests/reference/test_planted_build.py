@@ -117,10 +117,10 @@ def test_every_kind_takes_seed_noise_distractors_and_sizes(kind, family):
     size = {key: value for key, value in SMALL[kind].items() if key != "distractors"}
     layers = 2 if kind == "induction" else 3 if kind.startswith("geometry") else 4
     for count in (0, 3):
-        made = planted(kind, family=family, seed=7, noise=1.0, n_heads=16, d_head=64, distractors=count, **size)
+        made = planted(kind, family=family, seed=7, noise=1.0, n_heads=10, d_head=48, distractors=count, **size)
         assert len(made.truth.of_kind("distractor")) == count
         assert len({head.layer for head in made.truth.of_kind("distractor")}) == min(count, layers)
-        assert (made.model.config.num_attention_heads, made.model.config.hidden_size) == (16, 16 * 64)
+        assert (made.model.config.num_attention_heads, made.model.config.hidden_size) == (10, 10 * 48)
         unseen = {name for head in made.truth.of_kind("distractor") for name in head.signature.unseen}
         assert bool(unseen) == bool(count)
     assert made.prompts[0].text != planted(kind, family=family, seed=8, **SMALL[kind]).prompts[0].text

@@ -120,6 +120,7 @@ def test_every_preset_and_option_reaches_the_run(tmp_path: Path, monkeypatch: py
     ]
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_on_one_line(tmp_path: Path) -> None:
     """As a user meets it: another configuration in the folder, exit code 2, no traceback."""
     train_folder.planned(tmp_path / "run", TINY, world.tokenizer(), 10)

@@ -169,6 +169,19 @@ def test_group_effects_have_their_random_counterparts():
     assert nothing.filter(pl.col("against") == "nothing")["p_sets"][0] > 0.05
 
 
+def test_groups_chosen_on_too_few_documents_say_nothing_about_semantic_heads():
+    from mnemoscope.studies.heads.group_claims import needed
+    from mnemoscope.studies.heads.group_inference import group_effects
+    from mnemoscope.studies.heads.relation_claims import PROMOTES
+
+    raw = group_rows(0.0, 0.001).with_columns(value=pl.col("value") + 3.0)  # the whole model does the task
+    tables = {"relation_groups": raw, "relation_group_effects": group_effects(raw)}
+    enough, few = (needed(tables, n)[0] for n in (PROMOTES.min_units, PROMOTES.min_units - 1))
+    assert enough["verdict"] == "contradicted"
+    assert few["verdict"] == "not testable"
+    assert few["reason"].startswith("the heads were chosen on 4 documents, the rule needs 5")
+
+
 @pytest.mark.slow
 def test_a_treebank_and_stories_run_end_to_end(shared, stories, tmp_path):
     from mnemoscope.runner import run
@@ -178,6 +191,8 @@ def test_a_treebank_and_stories_run_end_to_end(shared, stories, tmp_path):
     result = run("heads", str(stories), out=tmp_path / "ud", data=str(bank), **options)
     assert set(result.tables["relations"]["relation"]) == {"subj", "obj", "mod"}
     assert result.tables["relation_opportunities"]["document"].n_unique() == 3
+    (needed,) = result.tables["claims"].filter(pl.col("claim").str.starts_with("C1.7 semantic"))["reason"]
+    assert needed.startswith("the heads were chosen on 2 documents")
     assert result.tables["verification"]["ok"].all()
     texts = shared / "corpora" / "tinystories_samples" / "tinystories_10.json"
     plain = run("heads", str(stories), out=tmp_path / "ts", data=str(texts), **options)

@@ -9,10 +9,12 @@ from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.estimate import undefined
 from mnemoscope.stats.verdict import SESOI, Rule
 from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of
+from mnemoscope.studies.heads.relation_links import FEWEST
 
 MATTER: Final = Rule(
-    text="probability of the right label among the legal ones without the semantic heads (largest k), minus its mean without "
-    "layer-matched random heads, lies below -.02; and p over the sets is at most .05",
+    text="probability of the right label among the legal ones without the semantic heads (largest k; chosen on "
+    f"{FEWEST} documents or more), minus its mean without layer-matched random heads, lies below -.02; and p over the sets is "
+    "at most .05",
     sesoi=SESOI["probability"],
     side="less",
     min_units=4,
@@ -28,11 +30,13 @@ NEEDED = "C1.7 semantic heads matter for in-context learning"
 P_SETS: Final = 0.05
 
 
-def needed(tables: Mapping[str, pl.DataFrame]) -> list[Row]:
-    """Both forms of the claim, for the largest group."""
+def needed(tables: Mapping[str, pl.DataFrame], choosing: int) -> list[Row]:
+    """Both forms of the claim, for the largest group. choosing: documents on which the semantic heads were chosen."""
     effects, raw = tables["relation_group_effects"], tables["relation_groups"]
     k = int(raw["k"].max())  # pyright: ignore[reportArgumentType]
-    obstacle = unable(raw.filter((pl.col("k") == k) & (pl.col("level") == "right") & (pl.col("group") == "none")))
+    obstacle = _few(choosing) or unable(
+        raw.filter((pl.col("k") == k) & (pl.col("level") == "right") & (pl.col("group") == "none"))
+    )
     found: list[Row] = []
     for label, rule, group, against in (
         (NEEDED, MATTER, "semantic", "random heads"),
@@ -50,6 +54,11 @@ def needed(tables: Mapping[str, pl.DataFrame]) -> list[Row]:
         row = claim(f"{label} (k = {k})", one, rule, "relation_group_effects", obstacle)
         found.append(_over_sets(row, rows) if rule is MATTER else row)
     return found
+
+
+def _few(choosing: int) -> str:
+    """Why heads chosen on so few documents are not the semantic heads of the model; "" if there are enough."""
+    return "" if choosing >= FEWEST else f"the heads were chosen on {choosing} documents, the rule needs {FEWEST}"
 
 
 def unable(base: pl.DataFrame) -> str:

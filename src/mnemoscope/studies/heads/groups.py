@@ -24,6 +24,7 @@ from mnemoscope.results.schema.relation_cause import RELATION_GROUPS
 from mnemoscope.stats.layer_matched import layer_matched
 from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.prompts import relation_corpus
+from mnemoscope.studies.heads.relation_links import halves
 
 QUARTER = 4  # a group holds at most 1 / QUARTER of a layer's heads
 MEAN_TEXTS = 6
@@ -58,10 +59,11 @@ def measure(lm: LM, config: Config, job: Job) -> dict[str, pl.DataFrame]:
 
 
 def semantic_scores(lm: LM, config: Config, name: str) -> Scores:
-    """RI-out per opportunity above its null, mean over relations and over every other document (one text of each)."""
+    """RI-out per opportunity above its null, mean over relations and over every other document that has a usable triple."""
     corpus = relation_corpus(lm, config, name)
-    texts = {text.document.unit: text for text in reversed(corpus.texts(lm))}
-    chosen = [texts[unit] for unit in corpus.units[::2]]
+    texts = {text.document.unit: text for text in reversed(corpus.texts(lm)) if len(text.pairs)}
+    usable = [texts[unit] for unit in corpus.units if unit in texts]
+    chosen = [text for text, chooses in zip(usable, halves(len(usable))[0], strict=True) if chooses]
     found = relation_statistics(lm, chosen, positions=config.positions, seed=config.seed)
     every = [
         (layer, head) for layer, shape in enumerate(lm.shapes) if shape is not None for head in range(shape.n_heads)

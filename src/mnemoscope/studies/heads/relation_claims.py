@@ -20,21 +20,21 @@ from mnemoscope.stats.verdict import SESOI, Rule
 from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of
 from mnemoscope.studies.heads.group_claims import MATTER, NEEDED, needed
 from mnemoscope.studies.heads.relation_grids import Part
-from mnemoscope.studies.heads.relation_links import TOP, chosen, halves, pooled
+from mnemoscope.studies.heads.relation_links import FEWEST, TOP, chosen, halves, pooled
 
 SYNTAX = frozenset({"subj", "obj", "mod"})
 PROMOTES: Final = Rule(
     text=f"the {TOP} heads with the largest RI per opportunity above its null, over all relations, on every other document; "
     "their RI given the gate minus the matched null (share) on the other documents lies above .05",
     sesoi=SESOI["ri_excess"],
-    min_units=5,
+    min_units=FEWEST,
 )
 SPECIFIC: Final = Rule(
     text=f"for each relation the {TOP} heads with the largest RI-out per opportunity above its null on every other document; "
     "on the other documents, their excess on triples of their own relation minus that of the heads chosen for other relations "
     "(0 where those never attend to the head word) lies above .05",
     sesoi=SESOI["ri_excess"],
-    min_units=5,
+    min_units=FEWEST,
 )
 ROBUST: Final = Rule(
     text="rank correlation over heads of the maps of RI-out per opportunity above its null at tau 2.0 and 2.5 lies above .8",
@@ -68,13 +68,15 @@ def claims(parts: Sequence[Part], tables: Mapping[str, pl.DataFrame], missing: s
     if not parts:
         nothing = undefined(missing, method="not measured")
         rows += [claim(name, nothing, rule, "relations", missing) for name, rule in ASKED.items()]
-    for part in (one for one in parts if one.copy == "trained"):
+    trained = [one for one in parts if one.copy == "trained"]
+    for part in trained:
         rows += [*_promoted(part, tables), _specific(part), _robust(part), _distinct(part, tables)]
     for corpus, why in _untestable(tables):
         nothing = undefined(why, method="not measured")
         rows.append(claim(f"{PROMOTED} ({corpus})", nothing, PROMOTES, "relation_left_out", why))
     if "relation_group_effects" in tables:
-        rows += needed(tables)
+        first = trained[0].units if trained else []  # the first corpus chose the groups
+        rows += needed(tables, int(halves(len(first))[0].sum()))
     return pl.DataFrame(rows, schema=CLAIMS.schema)
 
 
@@ -114,7 +116,7 @@ def specificity(part: Part) -> tuple[Estimate, Estimate]:
 
     And the excess of the relation's own heads itself.
     """
-    units = sorted(part.opportunities.filter(pl.col("other") > 0)["document"].unique().to_list())
+    units = part.units
     first = {unit for unit, chooses in zip(units, halves(len(units))[0], strict=True) if chooses}
     picked: dict[str, list[int]] = {}
     excess: dict[str, tuple[np.ndarray, list[str]]] = {}
@@ -151,12 +153,8 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.nansum(values, axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _units(part: Part) -> list[str]:
-    return sorted(part.opportunities.filter(pl.col("other") > 0)["document"].unique().to_list())
-
-
 def _robust(part: Part) -> Row:
-    units = _units(part)
+    units = part.units
     maps = [pooled(part, "excess_per_opportunity", gate, "out", units) for gate in ("tau_2.0", "tau_2.5")]
     one = map_correlation(maps[0], maps[1], np.arange(len(units)))
     obstacle = _noise(pooled(part, "excess_per_opportunity", "tau", "out", units))
@@ -177,7 +175,7 @@ def _distinct(part: Part, tables: Mapping[str, pl.DataFrame]) -> Row:
     if plain is None:
         why = "no prefix matching and copying was measured"
         return claim(name, undefined(why, method="map correlation"), DISTINCT, "heads", why)
-    units = _units(part)
+    units = part.units
     own = pooled(part, "excess_per_opportunity", "tau", "out", units)
     one = map_correlation(own, np.tile(plain, (len(units), 1)), np.arange(len(units)))
     return claim(name, one, DISTINCT, "relations", _no_induction(tables["heads"]) or _noise(own))

@@ -41,6 +41,11 @@ class Part:
         """Relations with an opportunity, in alphabetical order."""
         return self.documents.relations
 
+    @property
+    def units(self) -> list[str]:
+        """Documents with a headline opportunity, in order of name."""
+        return sorted(self.opportunities.filter(pl.col("other") > 0)["document"].unique().to_list())
+
 
 def parts(tables: Mapping[str, pl.DataFrame]) -> Iterator[Part]:
     """Copy by copy and corpus by corpus."""

@@ -23,6 +23,7 @@ from mnemoscope.studies.heads.config import Config
 from mnemoscope.studies.heads.relation_grids import FEWEST_DOCUMENTS, Part
 
 TOP = 4  # heads chosen by RI
+FEWEST = 5  # documents that choose heads, or judge them, for a verdict
 SPLITS = 30  # random halves behind a reliability
 Matrix = Float[np.ndarray, "document cell"]
 
@@ -156,7 +157,7 @@ def names(part: Part, cells: Sequence[int]) -> str:
 
 def chosen_table(part: Part, rows: pl.DataFrame | None) -> pl.DataFrame:
     """The table `relation_chosen`: excess and effect, on one half of the documents, of heads chosen on the other."""
-    units = sorted(part.opportunities.filter(pl.col("other") > 0)["document"].unique().to_list())
+    units = part.units
     first, second = halves(len(units))
     found: list[dict[str, Any]] = []
     for variant in ("ctx_src", "out"):

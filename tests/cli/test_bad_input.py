@@ -155,6 +155,17 @@ def test_paths_that_cannot_be_written(cli: Any, save: Callable[[str], Path], tmp
     assert sorted(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("study", ["heads", "emergence", "recall", "icl", "all"])
+def test_a_refused_run_leaves_no_folder(cli: Any, save: Callable[[str], Path], tmp_path: Path, study: str) -> None:
+    data = tmp_path / "facts.jsonl"
+    data.write_text('{"txt": "The capital of France is"}\n')
+    said = cli("run", study, save("llama"), "--device", "cpu", "--data", data, "--out", tmp_path / "runs" / "mine")
+    assert said.code == 2
+    words = "no checkpoints of" if study == "emergence" else "facts.jsonl is not in our JSON-lines format"
+    assert words in said.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == [data]
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this system")
 def test_a_full_disk(cli: Any, save: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     said = cli("look", save("llama"), PROMPT, "--html", FULL, "--device", "cpu")

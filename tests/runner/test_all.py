@@ -9,25 +9,27 @@ from typing import Any
 import pytest
 
 import mnemoscope.runner as runner
-from mnemoscope.errors import JobsFailedError, OptionError, RunFolderError, UnsupportedError
+from mnemoscope.errors import InputError, JobsFailedError, OptionError, RunFolderError, UnsupportedError
 from mnemoscope.report.asked import QUESTIONS
 from mnemoscope.results.store import read_all
 
 
 @pytest.fixture
 def two_studies(toys: ModuleType, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """heads is the toy; recall is the toy too, but refuses or fails when told to."""
-    told: dict[str, Any] = {"refuse": False}
+    """recall and heads are both the toy; each refuses with the reason it is told."""
+    told: dict[str, Any] = {}
 
-    def plan(config: Any, lm: Any) -> Any:
-        if told["refuse"]:
-            raise UnsupportedError("recall needs attention", found="none")
-        return toys.plan(config, lm)
+    def refusing(name: str) -> Any:
+        def plan(config: Any, lm: Any) -> Any:
+            if name in told:
+                raise UnsupportedError(told[name], found="none")
+            return toys.plan(config, lm)
 
-    heads = dataclasses.replace(toys.study(), name="heads")
-    recall = dataclasses.replace(toys.study(), name="recall", plan=plan)
-    monkeypatch.setattr(runner, "STUDIES", ("recall", "heads"))
-    monkeypatch.setattr(runner, "find", lambda name: {"heads": heads, "recall": recall}[name])
+        return dataclasses.replace(toys.study(), name=name, plan=plan)
+
+    studies = {name: refusing(name) for name in ("recall", "heads")}
+    monkeypatch.setattr(runner, "STUDIES", tuple(studies))
+    monkeypatch.setattr(runner, "find", studies.__getitem__)
     return told
 
 
@@ -48,14 +50,33 @@ def test_each_study_has_a_run_of_its_own(toys: ModuleType, two_studies: dict[str
 
 
 def test_a_refusal_is_kept_and_the_others_run(toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path) -> None:
-    two_studies["refuse"] = True
+    two_studies["recall"] = "recall needs attention"
     done = run_all(toys, tmp_path / "all", jobs=3)
     assert {name.split("/")[0] for name in done.tables} == {"heads"}
     record = json.loads((tmp_path / "all" / "run.json").read_text())
     assert record["refused"] == {"recall": "recall needs attention | found: none"}
-    two_studies["refuse"] = False
+    assert not (tmp_path / "all" / "recall").exists()
+    two_studies.clear()
     assert len(read_all(run_all(toys, tmp_path / "all", jobs=3).path)) == 2
     assert json.loads((tmp_path / "all" / "run.json").read_text())["refused"] == {}
+
+
+def test_refused_by_every_study_it_leaves_no_folder(
+    toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path
+) -> None:
+    run_all(toys, tmp_path / "old", jobs=3)
+    before = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
+    two_studies.update(recall="it needs attention", heads="it needs attention")
+    for place in ("new/all", "old"):
+        with pytest.raises(UnsupportedError, match=r"^it needs attention | found: none$"):
+            run_all(toys, tmp_path / place, jobs=3)
+    two_studies["heads"] = "it needs heads"
+    with pytest.raises(
+        InputError, match=r"no study can be run on toymodel.*recall: it needs attention.*heads: it needs heads"
+    ):
+        run_all(toys, tmp_path / "old", jobs=3, fresh=True)
+    assert not (tmp_path / "new").exists()
+    assert {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()} == before
 
 
 def test_failures_are_summed_up_at_the_end(toys: ModuleType, two_studies: dict[str, Any], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import mnemoscope.runner as runner
-from mnemoscope.errors import JobsFailedError, OptionError, RunFolderError, VerificationError
+from mnemoscope.errors import DataError, JobsFailedError, OptionError, RunFolderError, VerificationError
 from mnemoscope.results.parquet import read_table
 
 
@@ -207,6 +207,23 @@ def test_another_configuration_is_refused_with_both_sides_and_fresh_starts_over(
     again = toys.toy(tmp_path / "run", seed=5, fresh=True)
     expected = np.random.default_rng(runner.seed_of(5, "job-00")).normal(size=40)
     assert (again.tables["draws"]["value"].to_numpy()[:40] == expected).all()
+
+
+def test_a_refusal_makes_no_folder_and_leaves_an_old_run_alone(
+    toys: ModuleType, tmp_path: Path, clean: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(config: object, lm: object) -> None:
+        raise DataError("facts.jsonl is not in our format")
+
+    toys.toy(tmp_path / "old")
+    record = (tmp_path / "old" / "run.json").read_bytes()
+    monkeypatch.setattr(toys, "plan", refuse)
+    for place, fresh in (("runs/new", False), ("old", False), ("old", True)):
+        with pytest.raises(DataError, match="not in our format"):
+            toys.toy(tmp_path / place, fresh=fresh)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old" / "run.json").read_bytes() == record
+    assert contents(tmp_path / "old") == clean
 
 
 def test_unknown_names_get_the_nearest(toys: ModuleType, tmp_path: Path) -> None:

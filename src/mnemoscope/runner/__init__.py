@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ import polars as pl
 from rich.console import Console
 
 from mnemoscope.axes import STUDIES
-from mnemoscope.errors import JobsFailedError, MnemoscopeError, choose, listed
+from mnemoscope.errors import InputError, JobsFailedError, MnemoscopeError, choose, listed
 from mnemoscope.report.asked import QUESTIONS, told
 from mnemoscope.report.html import visible
 from mnemoscope.results.job import JSON, Job, distinct, seed_of
@@ -128,11 +128,15 @@ def run(
     if study == "all":
         return _run_all(source, options, order)
     chosen = find(study) if isinstance(study, str) else study
-    return _run_one(chosen, source, configured(chosen, options), order)
+    config = configured(chosen, options)
+    return _run_one(chosen, source, config, order, _planned(chosen, source, config))
 
 
 def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
-    """Every study into a folder of its own; one that refuses this model does not keep the others from running."""
+    """Every study into a folder of its own; one that refuses this model does not keep the others from running.
+
+    All are planned first: where every one refuses, no folder is made.
+    """
     studies = tuple(find(name) for name in STUDIES)
     fields = {study.name: {field.name for field in dataclasses.fields(study.config)} for study in studies}
     for name in options:
@@ -148,24 +152,51 @@ def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
         },
     )
     parent = order.out or Path("runs") / f"all-{_slug(source.name)}-{whole.hash8}"
-    refused: dict[str, JSON] = {}
+    plans, refused = _all_planned(studies, source, configs)
+    if not plans:
+        raise _refused_by_all(source.name, refused)
     failed: list[str] = []
     for study in studies:
-        keep_parent(parent, whole, fields, refused)
+        keep_parent(parent, whole, fields, {name: str(why) for name, why in refused.items()})
         order.console.print(f"[bold]{study.name}[/]: {QUESTIONS[study.name]}", highlight=False)
+        place = dataclasses.replace(order, out=parent / study.name)
         try:
-            _found(
-                _run_one(study, source, configs[study.name], dataclasses.replace(order, out=parent / study.name)), order
-            )
+            if study.name not in plans:
+                raise refused[study.name]
+            _found(_run_one(study, source, configs[study.name], place, plans[study.name]), order)
         except JobsFailedError as error:
             failed.append(f"{study.name}: {error.found}")
         except MnemoscopeError as error:
-            refused[study.name] = str(error)
+            refused[study.name] = error
             order.console.print(f"[yellow]{study.name} was not run:[/] {error}", highlight=False)
-    keep_parent(parent, whole, fields, refused)
+    keep_parent(parent, whole, fields, {name: str(why) for name, why in refused.items()})
     if failed:
         raise JobsFailedError(f"jobs failed in {len(failed)} studies of {parent}", found=listed(failed))
     return Run(parent)
+
+
+def _all_planned(
+    studies: Sequence[Study], source: Source, configs: Mapping[str, Any]
+) -> tuple[dict[str, tuple[Job, ...]], dict[str, MnemoscopeError]]:
+    """Study -> jobs, and of the others why they refuse."""
+    plans: dict[str, tuple[Job, ...]] = {}
+    refused: dict[str, MnemoscopeError] = {}
+    for study in studies:
+        try:
+            plans[study.name] = _planned(study, source, configs[study.name])
+        except MnemoscopeError as error:
+            refused[study.name] = error
+    return plans, refused
+
+
+def _refused_by_all(model: str, refused: Mapping[str, MnemoscopeError]) -> MnemoscopeError:
+    """One error for a run in which no study can do anything; a reason that all share stands by itself."""
+    first, *others = refused.values()
+    if all(str(one) == str(first) for one in others):
+        return first
+    return InputError(
+        f"no study can be run on {model}", found=listed([f"{name}: {why}" for name, why in refused.items()])
+    )
 
 
 def _found(one: Run, order: _Order) -> None:
@@ -175,13 +206,17 @@ def _found(one: Run, order: _Order) -> None:
         order.console.print(f"  {visible(found[0])}\n", markup=False, highlight=False)
 
 
-def _run_one(study: Study, source: Source, config: Any, order: _Order) -> Run:
+def _planned(study: Study, source: Source, config: Any) -> tuple[Job, ...]:
+    """The jobs of a study. Whatever it refuses is told here, before there is a run folder."""
+    return distinct(study.plan(config, source.load(None)))
+
+
+def _run_one(study: Study, source: Source, config: Any, order: _Order, plan: tuple[Job, ...]) -> Run:
     provenance = _provenance(study, source, config, order)
     path = order.out or Path("runs") / f"{study.name}-{_slug(source.name)}-{provenance.hash8}"
     with opened(path, provenance, fresh=order.fresh) as folder:
         for note in folder.notes:
             order.console.print(f"[yellow]{note}[/]", highlight=False)
-        plan = distinct(study.plan(config, source.load(None)))
         if folder.finished(plan):
             order.console.print(f"{study.name}: already finished in {path}", highlight=False)
             return Run(path)

@@ -85,3 +85,9 @@ def test_a_narrow_window_does_not_scroll_sideways(page: Any) -> None:
     )
     page.set_viewport_size({"width": 1200, "height": 900})
     assert wide == []
+
+
+def test_the_control_copy_has_one_spelling(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
+    assert '"copy":["re-initialised"' in page
+    assert "reinitialised" not in page.lower()

@@ -12,6 +12,7 @@ import polars as pl
 
 from mnemoscope.report import words
 from mnemoscope.report.asked import study_name
+from mnemoscope.report.copies import spelled
 from mnemoscope.report.html import Child, Safe, element, joined, shortened
 from mnemoscope.report.section import Grid
 from mnemoscope.results.store import Finished
@@ -68,7 +69,7 @@ def evidence(run: Finished) -> tuple[str, ...]:
 
 def evidence_grid(run: Finished, name: str) -> Grid:
     """An evidence table as the page shows it: its first rows, to read, sort and download."""
-    frame = run.tables[name]
+    frame = spelled({name: run.tables[name]})[name]
     rest = f"The first {MOST_ROWS} of {frame.height:,} rows" if frame.height > MOST_ROWS else f"{frame.height:,} rows"
     return Grid(
         id=f"evidence-{name}",

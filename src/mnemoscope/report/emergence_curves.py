@@ -37,7 +37,7 @@ HEADS = ("followed heads", "all heads")
 def with_onsets(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Curves of the trained model, each with its onset and with the value of the re-initialised control."""
     rows = tables["curves"].drop("method", "reason")
-    control = rows.filter(pl.col("copy") == "reinitialised").select("quantity", "scope", control="estimate")
+    control = rows.filter(pl.col("copy") != "trained").select("quantity", "scope", control="estimate")
     trained = rows.filter(pl.col("copy") == "trained").drop("copy")
     onsets = tables.get("onsets")
     if onsets is None or not onsets.height:

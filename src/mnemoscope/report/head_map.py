@@ -8,9 +8,10 @@ import polars as pl
 
 from mnemoscope.report import relations, words
 from mnemoscope.report.charts import marked, rounded, said, switch
+from mnemoscope.report.copies import COPIES
 from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.report.theme import STEPS, palette
-from mnemoscope.results.schema.heads import COPIES, RELATION_SCORES, SCORES
+from mnemoscope.results.schema.heads import RELATION_SCORES, SCORES
 
 CAUSE = "ablation_loss"  # mean ablation is the primary one
 CAUSES = tuple(score for score in SCORES if score.startswith(CAUSE))

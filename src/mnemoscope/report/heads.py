@@ -12,9 +12,10 @@ import polars as pl
 
 from mnemoscope.report import relations
 from mnemoscope.report.charts import chosen, dots, rounded, said, switch
+from mnemoscope.report.copies import COPIES
 from mnemoscope.report.head_map import CAUSE, CAUSES, EVERY, LABELS, head_map, present, switches
 from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose, Section, Tokens
-from mnemoscope.results.schema.heads import COPIES, SCORES
+from mnemoscope.results.schema.heads import SCORES
 
 WHOLE = 4  # a head with more queries kept than so many best events has its whole pattern shown
 

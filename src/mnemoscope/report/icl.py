@@ -14,6 +14,7 @@ import polars as pl
 
 from mnemoscope.report import icl_cause
 from mnemoscope.report.charts import chosen, marked, rounded, said, switch
+from mnemoscope.report.copies import COPIES
 from mnemoscope.report.icl_layers import distances, first, ordered, probes, similarity
 from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose, Section, Tokens
 
@@ -57,7 +58,7 @@ def behaviour(frame: pl.DataFrame) -> Figure:
     across = alt.X("condition:N", title=None, sort=ordered(order))
     side: dict[str, Any] = {
         "xOffset": "copy:N",
-        "color": alt.Color("copy:N", title=None, sort=["trained", "reinitialised"]),
+        "color": alt.Color("copy:N", title=None, sort=list(COPIES)),
     }
     tips = [
         *(said("condition"), said("copy")),

@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report.charts import at_zero, chosen, curves, dots, rounded, said, switch
+from mnemoscope.report.copies import COPIES
 from mnemoscope.report.icl_answers import asked, shown
 from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.results.schema.icl_cause import SENTENCES
@@ -18,7 +19,7 @@ def ablations(frame: pl.DataFrame) -> Figure:
     data = shown(frame).with_columns(
         kind=pl.when(pl.col("set") == 0).then(pl.lit("chosen")).otherwise(pl.lit("random"))
     )
-    order = [f"{copy}, {run} examples" for copy in ("trained", "reinitialised") for run in ("before", "after")]
+    order = [f"{copy}, {run} examples" for copy in COPIES for run in ("before", "after")]
     rows = alt.Y("row:N", title=None, sort=order)
     x = alt.X("effect:Q", title="change of the answer without them (nats)")
     tips = [said("heads"), said("kind"), rounded("effect")]

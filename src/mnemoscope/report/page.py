@@ -19,6 +19,7 @@ from mnemoscope.errors import RunFolderError
 from mnemoscope.report.asked import header, headlines, missing_studies, study_name
 from mnemoscope.report.blocks import rendered
 from mnemoscope.report.claims import claims_table, evidence, evidence_grid
+from mnemoscope.report.copies import spelled
 from mnemoscope.report.figures import write_figures
 from mnemoscope.report.html import Child, Safe, element, island, joined
 from mnemoscope.report.section import Section
@@ -57,7 +58,7 @@ def section_of(run: Finished) -> Section:
     name = f"mnemoscope.report.{study}"
     known = study in STUDIES and importlib.util.find_spec(name) is not None
     module = import_module(name if known else "mnemoscope.report.plain")
-    return module.section(run.tables)
+    return module.section(spelled(run.tables))
 
 
 def html(runs: Sequence[Finished], sections: Sequence[Section], *, missing: Safe) -> str:

@@ -6,8 +6,8 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report.charts import chosen, intervals, line, rounded, said, switch
+from mnemoscope.report.copies import COPIES
 from mnemoscope.report.section import MAIN, Block, Figure, Grid
-from mnemoscope.results.schema.recall_columns import COPIES
 from mnemoscope.results.schema.recall_last import CONDITIONS
 
 SCORES = {

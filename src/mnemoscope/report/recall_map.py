@@ -7,9 +7,9 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report.charts import chosen, marked, rounded, said, switch
+from mnemoscope.report.copies import COPIES
 from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.report.theme import STEPS, palette
-from mnemoscope.results.schema.recall_columns import COPIES
 
 MAP_WIDTH = 840  # of the model and its copy together
 RECEIVERS = {"logits": "to the logits", "q": "into queries", "k": "into keys", "v": "into values"}

@@ -3,13 +3,14 @@
 import itertools
 import re
 
+import altair as alt
 import polars as pl
 import pytest
 import vl_convert
 
 from mnemoscope.report import charts
 from mnemoscope.report.figures import still
-from mnemoscope.report.section import Figure
+from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.report.theme import config, palette
 
 
@@ -64,3 +65,10 @@ def test_a_switch_filters_and_one_value_is_no_switch() -> None:
     svg = drawn(chart.add_params(charts.switch("kind", ["b", "a"])), data)
     assert labels(svg, "point") == ["ex: 2; why: 4"]
     assert "bind" not in chart.add_params(charts.switch("kind", ["a"])).to_dict()["params"][0]
+
+
+def test_only_a_small_p_is_marked_and_none_is_not_small() -> None:
+    data = pl.DataFrame({"x": ["a", "b", "c", "d"], "estimate": 0.5, "p_maxt": [0.01, float("nan"), 0.2, 0.04]})
+    base = alt.Chart(MAIN).encode(x="x:N")
+    svg = drawn(charts.marked(base, "datum.x != 'd'", 20), data)
+    assert re.findall(r'aria-roledescription="point"[^>]*opacity="([\d.]+)"', svg) == ["1", "0", "0", "0"]

@@ -142,8 +142,12 @@ def matrix(
 
 
 def marked(base: Any, test: str, step: int) -> Any:
-    """Discs on the cells of a map (of `step` pixels) where `test` holds: white in a dark ring, seen on every colour of a scale."""
-    shown = alt.when(test).then(alt.value(1)).otherwise(alt.value(0))
+    """Discs on the cells of a map (of `step` pixels) where `test` holds and the corrected p is below .05; none without a p.
+
+    White in a dark ring, seen on every colour of a scale.
+    """
+    small = "isValid(datum.p_maxt) && datum.p_maxt < 0.05"  # no p arrives as null, which is below every number
+    shown = alt.when(f"{small} && {test}").then(alt.value(1)).otherwise(alt.value(0))
     disc: dict[str, Any] = {"filled": True, "fill": "white", "stroke": "#111417", "strokeWidth": 1}
     return base.mark_point(size=max(6, 1.2 * step), **disc).encode(opacity=shown)
 

@@ -85,8 +85,8 @@ def _cells(heads: pl.DataFrame, step: int) -> Any:
     cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
         color=alt.Color("drawn:Q", scale=_scale(), title=None)
     )
-    significant = "datum.p_maxt < 0.05 && abs(datum.estimate - datum.chance) >= 0.01 && shown != 'chance'"
-    return alt.layer(cells, marked(base, significant, step), data=MAIN)
+    beyond = "abs(datum.estimate - datum.chance) >= 0.01 && shown != 'chance'"
+    return alt.layer(cells, marked(base, beyond, step), data=MAIN)
 
 
 def _tops(heads: pl.DataFrame) -> dict[str, float]:

@@ -113,7 +113,7 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
     cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
         color=alt.Color("estimate:Q", title="nats", scale=alt.Scale(domainMid=0))
     )
-    marks = marked(base, "datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1", step)
+    marks = marked(base, "abs(datum.estimate) >= 0.1", step)
     layered: Any = alt.layer(cells, marks, data=MAIN)
     chart = (
         layered.transform_filter(chosen("shown"))

@@ -65,7 +65,7 @@ def _parts(columns: list[str], step: int) -> Any:
     cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
         color=alt.Color("estimate:Q", scale=_scale(), title=None)
     )
-    dots = marked(base, "datum.p_maxt < 0.05 && abs(datum.estimate) >= 0.1", step)
+    dots = marked(base, "abs(datum.estimate) >= 0.1", step)
     return alt.layer(cells, dots, data=MAIN)
 
 

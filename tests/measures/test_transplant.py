@@ -147,3 +147,30 @@ def test_items_share_what_is_the_same_in_all_runs():
     asked = tr.runs(lm, before, after, after, start="query", neutral=[w[9]])
     assert (int(whole.shared[0]), int(asked.shared[0])) == (3, 2)
     assert np.isnan(tp.transplanted(lm, asked).logprob[tr.SOURCES.index(tr.OTHER)]).all()  # no other item: no number
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_some_of_the_items_are_aligned_as_among_all(family):
+    """Unequal prefixes: partners, and the length to which runs are filled up, do not depend on what is wanted."""
+    from mnemoscope.data.prompt import Prompt
+    from mnemoscope.measures import transplant_runs as tr
+    from mnemoscope.model.lm import view
+    from mnemoscope.reference import planted
+
+    made = planted("induction", family=family, noise=0.0)
+    w = list(made.truth.facts["words"])
+    lm = view(made.model, made.tokenizer, name=family)
+    before = [Prompt(text=f"{w[9]} {w[i]}", answer=f" {w[i + 5]}", labels={}) for i in range(4)]
+    after = [Prompt(text=" ".join([*w[12 : 13 + i], one.text]), answer=one.answer) for i, one in enumerate(before)]
+    whole, some = (tr.runs(lm, before, after, units=list("aabb"), part=part) for part in (slice(None), slice(1, 3)))
+    assert (some.kept, some.partner) == (whole.kept[1:3], whole.partner[1:3])
+    assert some.padded == whole.padded == (family == "gpt2")
+    for one, every in ((some.before, whole.before), *((some.after[s], whole.after[s]) for s in whole.after)):
+        assert ids_of(one.batch) == ids_of(every.batch)[1:3]
+    for source in whole.sources:
+        assert ids_of(some.sources[source]) == ids_of(whole.sources[source])[1:3]
+    assert tr.runs(lm, before, after, part=slice(4, 8)) is None
+
+
+def ids_of(batch):
+    return [row[there].tolist() for row, there in zip(batch.ids, batch.mask, strict=True)]

@@ -230,6 +230,25 @@ def asked():
     return lm, design, tuple(items), heads
 
 
+@pytest.fixture(scope="module")
+def moved(asked):
+    """Items whose runs end in the same two or three tokens, with the pair in front or not."""
+    from mnemoscope.data.prompt import Prompt
+    from mnemoscope.reference import planted
+    from mnemoscope.studies.icl.cause_items import Item
+
+    lm, design, _, _ = asked
+    w = list(planted("induction", noise=0.0, n_heads=4, distractors=0).truth.facts["words"])
+    items = []
+    for i in range(8):
+        a, b, c, x, y = (w[(5 * i + k) % 40] for k in range(5))
+        end = f"{x} {y} {a}" if i % 3 else f"{x} {a}"
+        texts = {"none": end, "example": f"{a} {b} {end}"}
+        under = {name: Prompt(text=text, answer=f" {b}", foils=(f" {c}",), labels={}) for name, text in texts.items()}
+        items.append(Item(key={"item": str(i), "unit": str(i // 2), "draw": 0}, under=under))
+    return lm, design, tuple(items)
+
+
 def of_items(kind, first, last):
     from mnemoscope.results.job import Job
 
@@ -246,14 +265,14 @@ def close(one, other, key):
         np.testing.assert_allclose(one[name].to_numpy(), other[name].to_numpy(), rtol=1e-4, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["ablation", "sharpening"])
-def test_items_cut_into_jobs_are_changed_as_in_one(asked, kind):
-    """Heads, sets and means are those of all items, neighbours go round over all of them, whatever a job takes."""
+@pytest.mark.parametrize("kind", ["transplant", "ablation", "sharpening"])
+def test_items_cut_into_jobs_are_changed_as_in_one(asked, moved, kind):
+    """Heads, sets and means are those of all items, partners and neighbours go round over all, whatever a job takes."""
     from mnemoscope.results.schema.icl_cause import TABLES
     from mnemoscope.studies.icl import cause
     from mnemoscope.studies.icl.config import Config
 
-    lm, design, items, _ = asked
+    lm, design, items = moved if kind == "transplant" else asked[:3]
     whole = cause.WORK[kind](of_items(kind, 0, 8), Config(), lm, design, items)
     cuts = [(0, 3), (3, 4), (4, 8)]
     parts = [cause.WORK[kind](of_items(kind, *cut), Config(), lm, design, items) for cut in cuts]
@@ -262,6 +281,20 @@ def test_items_cut_into_jobs_are_changed_as_in_one(asked, kind):
         assert len(frames) == (1 if name == "icl_head_rises" else 3)
         assert whole[name].height > 0
         close(pl.concat(frames), whole[name], TABLES[name].key)
+
+
+def test_a_job_none_of_whose_items_can_be_transplanted_is_empty(moved, monkeypatch):
+    from mnemoscope.measures import transplant_runs
+    from mnemoscope.studies.icl import cause
+    from mnemoscope.studies.icl.config import Config
+
+    lm, design, items = moved
+    real = transplant_runs._fitting
+    monkeypatch.setattr(transplant_runs, "_fitting", lambda *given: [i for i in real(*given) if i > 3])
+    tables = cause.WORK["transplant"](of_items("transplant", 0, 4), Config(), lm, design, items)
+    assert [(name, frame.height) for name, frame in tables.items()] == [("icl_context_runs", 0), ("icl_transplants", 0)]
+    tables = cause.WORK["transplant"](of_items("transplant", 0, 5), Config(), lm, design, items)
+    assert set(tables["icl_transplants"]["item"]) == {"4"}
 
 
 def test_distractors_go_round_over_all_items(asked):
@@ -403,7 +436,7 @@ def test_jobs_take_every_item_once_and_fewer_the_larger_the_model(monkeypatch):
     from mnemoscope.studies.icl.config import Config
 
     lm, config = ms.load("reference"), Config(limit=6, tasks=("passages",))
-    assert sum(job.args["kind"] in cause.KINDS[1:] for job in cause.jobs(config, lm)) == 4  # one per kind and copy
+    assert len(cause.jobs(config, lm)) == 6  # one per kind and copy
     sizes = {"transplant": [], "ablation": [], "sharpening": []}
     before = cause.MINUTE
     for share in (1.0, 0.5, 0.05, 1e-9):
@@ -414,15 +447,14 @@ def test_jobs_take_every_item_once_and_fewer_the_larger_the_model(monkeypatch):
             own = [args for args in planned if args["kind"] == kind]
             assert [i for args in own for i in range(args["first"], args["last"])] == list(range(n))
             found.append(own[0]["last"])
-    assert sizes["transplant"] == [cause.SLICE] * 4
-    for kind in cause.KINDS[1:]:
+    for kind in cause.KINDS:
         assert sizes[kind] == sorted(sizes[kind], reverse=True)
         assert (sizes[kind][0], sizes[kind][-1]) == (36, cause.FEWEST)
 
 
 @pytest.fixture
 def effects():
-    """Ablations and sharpening as a study of their own, on the bundled model's passages."""
+    """The causal part as a study of its own, on the bundled model's passages."""
     from dataclasses import replace
 
     import mnemoscope as ms
@@ -433,7 +465,7 @@ def effects():
     from mnemoscope.studies.icl.dose_summary import doses
 
     def plan(config, lm):
-        return tuple(job for job in cause.jobs(config, lm) if job.args["kind"] in cause.KINDS[1:])
+        return cause.jobs(config, lm)
 
     def summarise(tables, config):
         return {**ablation(tables), **doses(tables, config), "icl_head_gains": head_gains(tables)}
@@ -481,7 +513,7 @@ def test_effects_cut_finely_and_stopped_give_the_same_tables(effects, tmp_path, 
     for path in sorted((fine.path / "tables").iterdir()):
         assert path.read_bytes() == (tmp_path / "stopped" / "tables" / path.name).read_bytes(), path.name
     assert fine.tables["icl_head_rises"].equals(coarse["icl_head_rises"])
-    for name in ("icl_head_changes", "icl_ablations", "icl_sharpening"):
+    for name in ("icl_context_runs", "icl_transplants", "icl_head_changes", "icl_ablations", "icl_sharpening"):
         close(fine.tables[name], coarse[name], TABLES[name].key)
     words = [
         [(one.name, one.judged.verdict) for one in (*ablation_claims(tables, {}), *dose_claims(tables, {}, Config()))]

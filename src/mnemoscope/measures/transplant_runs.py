@@ -54,12 +54,14 @@ def runs(
     units: Sequence[str] | None = None,
     alike: Sequence[str] | None = None,
     neutral: Sequence[str] = NEUTRAL,
-) -> Runs:
-    """Align the runs of items, token by token from the end.
+    part: slice = slice(None),
+) -> Runs | None:
+    """Align the runs of items, token by token from the end; None: nothing in `part` can be.
 
     start   the role with which the test item begins (lines: the asked x); None: as many tokens as are the same in all runs
     units   which items are the same unit: OTHER takes one of another unit;  alike: and of the same value here (answer form)
     neutral sentences of the neutral text
+    part    the items that are wanted here; lengths, partners and what fits are those of all items, whichever are wanted
 
     The neutral prefix makes a run exactly as long as the one behind examples (its text is cut in front). Where positions are added
     to the stream (learned positions) every run, the one before included, is filled up with neutral text in front to the longest
@@ -91,6 +93,10 @@ def runs(
             allowed="runs that fit into the context and end in the same tokens",
         )
     partner = _partners(shared, kept, units, alike)
+    wanted = set(range(len(rows))[part])
+    kept = [i for i in kept if i in wanted]
+    if not kept:
+        return None
     own, short = [held[i] for i in kept], [rows[i] for i in kept]
     return Runs(
         before=forced(lm, short, own, {ITEM: _ends(short, shared[kept])}),

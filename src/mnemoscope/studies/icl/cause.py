@@ -13,7 +13,7 @@ import polars as pl
 from mnemoscope.measures.sharpening import GAINS
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
-from mnemoscope.results.schema.icl_cause import SENTENCES
+from mnemoscope.results.schema.icl_cause import PLACES, SENTENCES, SOURCES
 from mnemoscope.studies.icl.asked import length, line_preset, names, slug
 from mnemoscope.studies.icl.cause_heads import ablations
 from mnemoscope.studies.icl.cause_items import Item, items_of, sentences_in
@@ -30,10 +30,9 @@ WORK: Final[Mapping[str, Callable[..., dict[str, pl.DataFrame]]]] = {
 }
 KINDS = tuple(WORK)
 TASKS = ("lines", "passages")  # of the built-in ones
-SLICE = 24  # items of one job of transplants
 MINUTE = 4e12  # tokens times (parameters + OVERHEAD) of patched runs: about a minute of two processor cores
 OVERHEAD = 2.5e6  # parameters whose arithmetic takes as long as all the rest that is done for a token
-FEWEST, MOST = 4, 64  # items of one job of ablations or sharpening
+FEWEST, MOST = 4, 64  # items of one job
 
 
 def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
@@ -48,10 +47,8 @@ def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
         for copy in ("trained", "reinitialised"):
             args = {"copy": copy, "task": task, "preset": preset}
             design, items = items_of(config, lm, args)
-            sizes = {"transplant": SLICE}
-            if sentences_in(lm, design, items):
-                sizes |= {kind: items_per_job(lm, kind, design, items) for kind in KINDS[1:]}
-            for kind, size in sizes.items():
+            for kind in KINDS if sentences_in(lm, design, items) else KINDS[:1]:
+                size = items_per_job(lm, kind, design, items)
                 for first in range(0, len(items), size):
                     cut = {"first": first, "last": min(first + size, len(items))}
                     made.append(Job(id=f"{kind}-{copy}-{slug(task)}-{first:05d}", args={"kind": kind, **args, **cut}))
@@ -59,13 +56,17 @@ def jobs(config: Config, lm: LM) -> tuple[Job, ...]:
 
 
 def items_per_job(lm: LM, kind: str, design: Design, items: Sequence[Item]) -> int:
-    """Items of one job of ablations or sharpening, by the work that an item is on this model; from FEWEST to MOST.
+    """Items of one job, by the work that an item is on this model; from FEWEST to MOST.
 
-    work = runs x tokens x (parameters + OVERHEAD); runs: patched ones of an item, at most. Below FEWEST a job's own checks would
-    cost as much as what it is for.
+    work = runs x tokens x (parameters + OVERHEAD); runs: patched ones of an item, at most; tokens: of its longer run. Below
+    FEWEST a job's own checks would cost as much as what it is for.
     """
     heads = sum(shape.n_heads for shape in lm.shapes if shape is not None)
-    runs = {"ablation": 2 * (RANDOM_SETS + 3) + heads, "sharpening": 2 * lm.n_layers * 2 * len(SENTENCES) * len(GAINS)}
+    runs = {
+        "transplant": len(SOURCES) * len(PLACES) * lm.n_layers,
+        "ablation": 2 * (RANDOM_SETS + 3) + heads,
+        "sharpening": 2 * lm.n_layers * 2 * len(SENTENCES) * len(GAINS),
+    }
     tokens = max(length(lm, items[0].under[condition].text) for condition in (design.before, design.after))
     work = runs[kind] * tokens * (sum(p.numel() for p in lm.model.parameters()) + OVERHEAD)
     return int(min(max(MINUTE / work, FEWEST), MOST))

@@ -19,19 +19,21 @@ from mnemoscope.studies.icl.design import SHUFFLED, Design
 
 def transplants(job: Job, config: Config, lm: LM, design: Design, every: Sequence[Item]) -> dict[str, pl.DataFrame]:
     """icl_context_runs and icl_transplants of a job's items. every: all items of its task."""
-    items = every[part(job)]
-    under = {c: [item.under[c] for item in items] for c in (design.before, design.after)}
-    forms = [str(item.under[design.before].labels.get("format", "")) for item in items]
+    under = {c: [item.under[c] for item in every] for c in (design.before, design.after)}
+    forms = [str(item.under[design.before].labels.get("format", "")) for item in every]
     aligned = runs(
         lm,
         under[design.before],
         under[design.after],
-        [item.under[SHUFFLED] for item in items] if SHUFFLED in design.conditions else None,
+        [item.under[SHUFFLED] for item in every] if SHUFFLED in design.conditions else None,
         start="query_x" if job.args["task"] == "lines" else None,
-        units=[item.key["unit"] for item in items],
+        units=[item.key["unit"] for item in every],
         alike=forms,
+        part=part(job),
     )
-    kept = [items[i] for i in aligned.kept]
+    if aligned is None:
+        return {"icl_context_runs": CONTEXT_RUNS.empty(), "icl_transplants": TRANSPLANTS.empty()}
+    kept = [every[i] for i in aligned.kept]
     found = transplanted(lm, aligned, budget=config.budget)
     return {
         "icl_context_runs": pl.DataFrame(_runs(job, config, lm, aligned, found, kept), schema=CONTEXT_RUNS.schema),

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 
-import mnemoscope.results.schema.heads as heads
-import mnemoscope.results.schema.shared as shared
+from mnemoscope.axes import STUDIES
 from mnemoscope.errors import VerificationError
 from mnemoscope.results.parquet import parquet_bytes
 from mnemoscope.results.schema.table import Column, Table, validate
+from mnemoscope.runner.study import declared
 
 TABLE = Table(
     doc="cells",
@@ -68,11 +68,11 @@ def test_bytes_are_a_function_of_the_rows(order: list[int], cut: int) -> None:
     assert parquet_bytes(validate("t", table, pieces)) == parquet_bytes(reference)
 
 
-def test_declarations_are_sound() -> None:
-    for tables in (shared.TABLES, heads.TABLES):
-        for name, table in tables.items():
-            names = [column.name for column in table.columns]
-            assert len(set(names)) == len(names), name
-            assert set(table.key) <= set(names), name
-            assert all(column.doc for column in table.columns), name
-            assert validate(name, table, table.empty()).height == 0
+@pytest.mark.parametrize("study", STUDIES)
+def test_declarations_are_sound(study: str) -> None:
+    for name, table in declared(study).items():
+        names = [column.name for column in table.columns]
+        assert len(set(names)) == len(names), name
+        assert set(table.key) <= set(names), name
+        assert all(column.doc for column in table.columns), name
+        assert validate(name, table, table.empty()).height == 0

@@ -209,6 +209,33 @@ def test_without_a_relational_corpus_every_claim_says_so():
     assert found["reason"].str.contains("holds no triples").all()
 
 
+def test_reasons_say_what_is_lacking_and_not_what_was_found():
+    from mnemoscope.studies.heads.config import Config
+    from mnemoscope.studies.heads.group_claims import unable
+    from mnemoscope.studies.heads.summarise import _no_relations
+
+    base = group_rows(0.0, 0.0).filter(pl.col("group") == "none")
+    assert "above chance -0." in unable(base)
+    alone = unable(base.with_columns(unit=pl.lit("u0")))
+    assert alone.endswith("above chance fewer than 2 independent units")
+    own = Config(data="some/file.jsonl")
+    assert _no_relations(own, asked=True).startswith("no triple of file.jsonl can be used")
+    assert _no_relations(own, asked=False).startswith("file.jsonl holds no triples")
+
+
+def test_a_file_without_a_tokenizer_is_refused(tmp_path):
+    from mnemoscope.errors import UnsupportedError
+    from mnemoscope.model.lm import view
+    from mnemoscope.model.tiny import tiny
+    from mnemoscope.studies.heads.config import Config
+    from mnemoscope.studies.heads.prompts import plan
+
+    lm = view(tiny("llama"), None, name="t")
+    assert plan(Config(limit=2), lm)
+    with pytest.raises(UnsupportedError, match="without a tokenizer"):
+        plan(Config(limit=2, data=str(tmp_path / "any.txt")), lm)
+
+
 def test_a_corpus_that_cannot_be_read_is_no_thing_that_was_left_out():
     from mnemoscope.results.schema.relations import RELATION_LEFT_OUT, RELATIONS
     from mnemoscope.studies.heads.relation_headlines import headlines

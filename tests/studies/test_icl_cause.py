@@ -164,6 +164,20 @@ def test_dose_slopes_are_those_planted_and_the_layer_is_chosen_elsewhere():
     assert before.judged.verdict == "not testable"  # that run was not measured
 
 
+def test_a_gain_without_an_interval_is_told_by_its_reason():
+    from mnemoscope.studies.icl.cause_summary import no_gain
+    from mnemoscope.studies.icl.design import Design
+    from mnemoscope.studies.icl.frames import Task
+
+    design = Design(task="t", before="none", after="example", conditions=("none", "example"), contrasts=())
+    task = Task(name="t", design=design, keys=pl.DataFrame(), asked={}, answers=pl.DataFrame())
+    place = {"copy": "trained", "task": "t", "measure": "logprob", "condition": "example", "versus": "none"}
+    for low, reason, said in ((0.1, "", ""), (-0.1, "", "0.5 [-0.1, 0.9] nats"), (math.nan, "one item", "one item")):
+        numbers = {"estimate": 0.5, "low": low, "high": 0.9, "reason": reason}
+        assert no_gain({"icl_behaviour": pl.DataFrame([{**place, **numbers}])}, task).endswith(said)
+        assert bool(said) == bool(no_gain({"icl_behaviour": pl.DataFrame([{**place, **numbers}])}, task))
+
+
 def test_links_need_more_than_two_things_that_both_rise():
     """x and y both rise by 1 with examples and are otherwise independent; then y follows x item by item."""
     from mnemoscope.studies.icl.link_summary import slopes

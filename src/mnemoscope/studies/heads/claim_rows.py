@@ -25,6 +25,13 @@ def estimate_of(row: Mapping[str, Any]) -> Estimate:
     )
 
 
+def shown(one: Estimate) -> str:
+    """Estimate and interval, or why there is none."""
+    if math.isnan(one.low):
+        return one.reason
+    return f"{one.estimate:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
 def claim(name: str, one: Estimate, rule: Rule, evidence: str, obstacle: str = "") -> Row:
     """An estimate judged by a rule; obstacle: why it cannot be tested, "" if it can."""
     return claim_row(name, one, rule, verdict(one, rule, precondition=obstacle), evidence)

@@ -8,7 +8,7 @@ import polars as pl
 from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.estimate import undefined
 from mnemoscope.stats.verdict import SESOI, Rule
-from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of
+from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of, shown
 from mnemoscope.studies.heads.relation_links import FEWEST
 
 MATTER: Final = Rule(
@@ -67,7 +67,7 @@ def unable(base: pl.DataFrame) -> str:
         return "the tasks do not fit the model's context, or their labels share tokens"
     above = clustered_mean((base["value"] - base["chance"]).to_numpy(), base["unit"].to_numpy())
     if not above.low > 0:
-        return f"the whole model does not do the tasks: {above.estimate:.3f} [{above.low:.3f}, {above.high:.3f}] above chance"
+        return f"the whole model is not shown to do the tasks: above chance {shown(above)}"
     return ""
 
 

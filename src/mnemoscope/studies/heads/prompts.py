@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mnemoscope.data import repeats
-from mnemoscope.errors import DataError
+from mnemoscope.errors import DataError, UnsupportedError
 from mnemoscope.measures import relation_corpora
 from mnemoscope.measures.induction import Repeated, repeated_tokens
 from mnemoscope.measures.relation_corpora import RelationCorpus
@@ -30,8 +30,15 @@ FEWEST_TEXTS = 3
 def plan(config: Config, lm: LM) -> tuple[Job, ...]:
     """Scores on both corpora, ablations on random sequences, and a few sequences to show; model and control copy.
 
-    A file of short texts with triples gives no running text: the rest is measured. Raises DataError where it gives neither.
+    A file of short texts with triples gives no running text: the rest is measured. Raises DataError where it gives neither,
+    UnsupportedError for a file where there is no tokenizer.
     """
+    if config.data is not None and lm.tokenizer is None:
+        raise UnsupportedError(
+            f"{config.data} is text",
+            found=f"{lm.name} was loaded without a tokenizer",
+            hint="give (model, tokenizer), or leave out the file: random tokens need none",
+        )
     corpora = ("random", "text") if lm.tokenizer is not None and _has_text(lm, config) else ("random",)
     jobs: list[Job] = []
     for copy in COPIES:

@@ -17,7 +17,7 @@ from mnemoscope.stats.clusters import bounded_mean
 from mnemoscope.stats.correlation import map_correlation, split_half
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.verdict import SESOI, Rule
-from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of
+from mnemoscope.studies.heads.claim_rows import Row, claim, estimate_of, shown
 from mnemoscope.studies.heads.group_claims import MATTER, NEEDED, needed
 from mnemoscope.studies.heads.relation_grids import Part
 from mnemoscope.studies.heads.relation_links import FEWEST, TOP, chosen, halves, pooled
@@ -103,11 +103,7 @@ def _specific(part: Part) -> Row:
         why = f"{len(part.relations)} relation: nothing to exchange"
         return claim(name, undefined(why, method="swap"), SPECIFIC, "relation_swap", why)
     gap, own = specificity(part)
-    promote = (
-        ""
-        if own.low > 0
-        else f"heads chosen for a relation do not promote its tails: {own.estimate:.3f} [{own.low:.3f}, {own.high:.3f}]"
-    )
+    promote = "" if own.low > 0 else f"heads chosen for a relation are not shown to promote its tails: {shown(own)}"
     return claim(name, gap, SPECIFIC, "relation_swap", promote)
 
 
@@ -165,7 +161,7 @@ def _noise(values: np.ndarray) -> str:
     """Why a map cannot be compared with others: it is not reproducible; "" if it is."""
     one = split_half(values, np.arange(len(values)), rng=np.random.default_rng(0), n_splits=50)
     if not one.estimate >= RELIABLE:
-        return f"the map itself is not reproducible: split-half reliability {one.estimate:.2f} {one.reason}".strip()
+        return f"the map itself is not shown to be reproducible: split-half reliability {one.reason or f'{one.estimate:.2f}'}"
     return ""
 
 

@@ -52,7 +52,8 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     ]
     found = relation_tables(tables, config)
     heads = pl.concat([*parts, *found.pop("scores")])
-    missing = "" if found["relations"].height else f"relations were not measured: {_no_relations(config)}"
+    asked = "relation_opportunities" in tables
+    missing = "" if found["relations"].height else f"relations were not measured: {_no_relations(config, asked=asked)}"
     everything = {**tables, **found, "heads": heads}
     about = relation_claims.claims(tuple(relation_grids.parts(tables)), everything, missing)
     claims = pl.concat([_claims(raw), about])
@@ -66,9 +67,12 @@ def summarise(tables: Mapping[str, pl.DataFrame], config: Config) -> dict[str, p
     return {"heads": heads, **found, "claims": claims, "headlines": lines}
 
 
-def _no_relations(config: Config) -> str:
+def _no_relations(config: Config, *, asked: bool) -> str:
+    """Why no relation has a row. asked: documents were read, and all they hold was left out."""
     if config.data is None:
         return "no built-in corpus can be read with this model's tokenizer"
+    if asked:
+        return f"no triple of {Path(config.data).name} can be used with this model, see relation_left_out"
     return f"{Path(config.data).name} holds no triples (the built-in corpora are read without --data)"
 
 

@@ -64,8 +64,9 @@ def no_gain(tables: Mapping[str, pl.DataFrame], task: Task) -> str:
     )
     for row in rows.iter_rows(named=True):
         if not row["low"] > 0:
+            found = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}] nats"
             return (
-                f"no gain in context: log probability of the right answer, {design.after} - {row['versus']}: "
-                f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}] nats"
+                f"no gain in context was shown: log probability of the right answer, {design.after} - {row['versus']}: "
+                f"{found if row['low'] == row['low'] else row['reason']}"
             )
     return "" if rows.height else "no gain in context was measured"

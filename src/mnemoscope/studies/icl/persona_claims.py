@@ -47,7 +47,7 @@ def _unable(table: pl.DataFrame, truth: Mapping[str, Any]) -> str:
     named = {**truth, "condition": "neutral", "versus": ""}
     plain = table.filter(*(pl.col(n) == v for n, v in named.items()))
     able = plain.height and plain["low"][0] > plain["chance"][0]
-    return "" if able else "without a persona its answers are not above chance"
+    return "" if able else "without a persona its answers are not shown to be above chance"
 
 
 def _restored(lies: Claim, table: pl.DataFrame, truth: Mapping[str, Any]) -> Claim:

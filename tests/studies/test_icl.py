@@ -631,3 +631,12 @@ def test_a_pretrained_model_end_to_end(stories, tmp_path):
     behaviour = found.tables["icl_behaviour"].filter((pl.col("measure") == "right") & (pl.col("versus") == ""))
     assert (behaviour["estimate"] == 0).all()  # it tells stories and answers no question
     assert behaviour["high"].is_between(0.05, 0.4).all()  # which is known to what 9 pairs can tell
+
+
+def test_a_number_that_rounds_to_zero_has_no_minus():
+    from mnemoscope.studies.icl.sentences import number
+
+    small = {"estimate": -0.004, "low": -0.012, "high": 0.003, "reason": ""}
+    assert number(small) == "0.00 [-0.01, 0.00]"
+    assert number(small, share=True) == "0% [-1, 0]"
+    assert number({**small, "estimate": 0.02}, sign=True) == "+0.02 [-0.01, +0.00]"

@@ -18,10 +18,10 @@ from mnemoscope.model.batch import Batch, batch_of_ids, tokenize
 from mnemoscope.model.encode import encode
 from mnemoscope.model.lm import LM
 from mnemoscope.model.seams import BlockCall, block_seam
+from mnemoscope.results.schema.icl_cause import SOURCES
 
 ITEM: Final = "item"  # role: all tokens of the test item that are the same in every run
-SAME, OTHER, SHUFFLED, NEUTRAL_PREFIX = "same item", "other item", "shuffled answers", "neutral prefix"
-SOURCES: Final = (SAME, OTHER, SHUFFLED, NEUTRAL_PREFIX)
+SAME, OTHER, SHUFFLED, NEUTRAL_PREFIX = SOURCES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from mnemoscope.measures.transplant import Transplanted, behind, transplanted
-from mnemoscope.measures.transplant_runs import SOURCES, Runs, runs
+from mnemoscope.measures.transplant_runs import Runs, runs
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import Job
 from mnemoscope.results.proof import proven
@@ -61,7 +61,6 @@ def _runs(job: Job, config: Config, lm: LM, aligned: Runs, found: Transplanted, 
 
 def _patched(job: Job, found: Transplanted, kept: Sequence[Item]) -> pl.DataFrame:
     """One row per source, place, layer and item."""
-    assert set(found.sources) <= set(SOURCES)
     shape = found.logprob.shape
     index = [axis.ravel().tolist() for axis in np.indices(shape)]
     columns: dict[str, Any] = {name: [value] * found.logprob.size for name, value in place_of(job).items()}

@@ -51,8 +51,13 @@ def number(one: Mapping[str, Any], *, share: bool = False, sign: bool = False) -
         return f"undefined ({one['reason']})"
     form, times, unit = ("{:.0f}", 100, "%") if share else ("{:.2f}", 1, "")
     form = form.replace(":", ":+") if sign else form
-    middle, low, high = (form.format(times * v).replace("-0.00", "0.00") for v in values)
+    middle, low, high = (_unsigned_zero(form.format(times * v)) for v in values)
     return f"{middle}{unit} (no interval)" if math.isnan(values[1]) else f"{middle}{unit} [{low}, {high}]"
+
+
+def _unsigned_zero(text: str) -> str:
+    """Numbers that are 0 as far as they are shown have no minus."""
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def condition(task: Task, name: str) -> str:

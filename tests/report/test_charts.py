@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import altair as alt
 import polars as pl
@@ -72,3 +73,18 @@ def test_only_a_small_p_is_marked_and_none_is_not_small() -> None:
     base = alt.Chart(MAIN).encode(x="x:N")
     svg = drawn(charts.marked(base, "datum.x != 'd'", 20), data)
     assert re.findall(r'aria-roledescription="point"[^>]*opacity="([\d.]+)"', svg) == ["1", "0", "0", "0"]
+
+
+def test_an_undefined_head_is_not_drawn_below_chance(hands) -> None:
+    from mnemoscope.report.head_map import head_map
+
+    first = pl.col("head") == 0
+    heads = hands.head_rows(1, 2).with_columns(
+        chance=pl.lit(0.3), estimate=pl.when(first).then(float("nan")).otherwise(0.3), p_maxt=pl.lit(1.0)
+    )
+    figure = head_map(heads)
+    params = [{**p, "value": "above chance"} if p["name"] == "shown" else p for p in figure.chart["params"]]
+    svg = vl_convert.vegalite_to_svg(still(replace(figure, chart={**figure.chart, "params": params})))
+    colours = re.findall(r'aria-roledescription="rect mark"[^>]*fill="([^"]+)"', svg)
+    assert len(colours) == 4
+    assert len(set(colours)) == 1  # 0 above chance, and nothing at all

@@ -41,7 +41,8 @@ def head_map(heads: pl.DataFrame) -> Figure:
     """Layer by head, coloured by the chosen score; a dot where it is significant over the whole map."""
     scores, copies = present(heads, "score", EVERY), present(heads, "copy", COPIES)
     step = max(6, min(32, MAP_WIDTH // (len(copies) * heads["head"].n_unique())))
-    drawn = "shown == 'value' ? datum.estimate : shown == 'chance' ? datum.chance : datum.estimate - datum.chance"
+    above = "isValid(datum.estimate) && isValid(datum.chance) ? datum.estimate - datum.chance : null"
+    drawn = f"shown == 'value' ? datum.estimate : shown == 'chance' ? datum.chance : {above}"
     chart = (
         _cells(heads, step)
         .transform_filter("datum.score == score && datum.corpus == used && datum.relation == about")

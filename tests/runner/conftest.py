@@ -12,10 +12,10 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def version() -> Iterator[None]:
     """Hold the version fixed: sources that are edited while the tests run would make it another run."""
-    import mnemoscope.runner
+    import mnemoscope.runner.one
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mnemoscope.runner, "own_version", lambda: "the version under test")
+        patch.setattr(mnemoscope.runner.one, "own_version", lambda: "the version under test")
         yield
 
 

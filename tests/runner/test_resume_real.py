@@ -16,7 +16,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def test_a_stopped_study_makes_the_same_tables(stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask: dict[str, Any] = {"limit": 2, "threads": 1, "quiet": True}
     peace = runner.run("heads", stories, out=tmp_path / "peace", **ask)
-    real, count, stops = runner._kept, 0, 0
+    real, count, stops = runner.one._kept, 0, 0
 
     def interrupted(*args: Any) -> None:
         nonlocal count
@@ -25,7 +25,7 @@ def test_a_stopped_study_makes_the_same_tables(stories: Path, tmp_path: Path, mo
         if count % 5 == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "_kept", interrupted)
+    monkeypatch.setattr(runner.one, "_kept", interrupted)
     while True:
         try:
             runner.run("heads", stories, out=tmp_path / "stopped", **ask)

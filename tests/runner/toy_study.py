@@ -80,8 +80,8 @@ def toy(out: Path, **options: object) -> object:
 
 
 if __name__ == "__main__":  # one run, to be killed: python toy_study.py OUT SECONDS
-    import mnemoscope.runner
+    import mnemoscope.runner.one
 
-    mnemoscope.runner.own_version = lambda: "the version under test"
+    mnemoscope.runner.one.own_version = lambda: "the version under test"
     print("ready", flush=True)
     toy(Path(sys.argv[1]), seconds=float(sys.argv[2]))

@@ -17,7 +17,7 @@ STRENGTH = {0: 0.0, 200: 0.0, 400: 0.3, 800: 1.0}  # step -> how much the plante
 @pytest.fixture(autouse=True)
 def version(monkeypatch):
     """Sources that are edited while the tests run would make it another run."""
-    monkeypatch.setattr(runner, "own_version", lambda: "the version under test")
+    monkeypatch.setattr(runner.one, "own_version", lambda: "the version under test")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ ASK = {"limit": 6, "threads": 1, "quiet": True, "distinct": 20, "copies": 3}
 def run(trained, tmp_path_factory):
     folder, data, _ = trained
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "own_version", lambda: "the version under test")
+        patch.setattr(runner.one, "own_version", lambda: "the version under test")
         return runner.run("emergence", folder, data=str(data), out=tmp_path_factory.mktemp("run") / "whole", **ASK)
 
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_asked_is_said(run):
 @pytest.mark.slow
 def test_a_stopped_run_makes_the_same_tables_and_loses_one_job(run, trained, tmp_path, monkeypatch):
     folder, data, _ = trained
-    real, count = runner._kept, [0]
+    real, count = runner.one._kept, [0]
 
     def interrupted(*args):
         count[0] += 1
@@ -108,7 +108,7 @@ def test_a_stopped_run_makes_the_same_tables_and_loses_one_job(run, trained, tmp
             raise KeyboardInterrupt  # the job in flight is lost
         real(*args)
 
-    monkeypatch.setattr(runner, "_kept", interrupted)
+    monkeypatch.setattr(runner.one, "_kept", interrupted)
     stops = 0
     while True:
         try:

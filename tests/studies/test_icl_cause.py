@@ -508,7 +508,7 @@ def test_effects_cut_finely_and_stopped_give_the_same_tables(effects, tmp_path, 
     coarse = effects(tmp_path / "coarse").tables
     monkeypatch.setattr(cause, "MOST", 5)
     fine = effects(tmp_path / "fine")
-    real, count, stops = runner._kept, 0, 0
+    real, count, stops = runner.one._kept, 0, 0
 
     def interrupted(*args):
         nonlocal count
@@ -517,7 +517,7 @@ def test_effects_cut_finely_and_stopped_give_the_same_tables(effects, tmp_path, 
         if count % 2 == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "_kept", interrupted)
+    monkeypatch.setattr(runner.one, "_kept", interrupted)
     while not (tmp_path / "stopped" / "tables").is_dir():
         try:
             effects(tmp_path / "stopped")

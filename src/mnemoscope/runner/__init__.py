@@ -7,8 +7,6 @@ are fixed by the plan, each has a seed and a thread count of its own, and all in
 
 import dataclasses
 import os
-import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +21,12 @@ from mnemoscope.axes import STUDIES
 from mnemoscope.errors import InputError, JobsFailedError, MnemoscopeError, choose, listed
 from mnemoscope.report.asked import QUESTIONS, told
 from mnemoscope.report.html import visible
-from mnemoscope.results.job import JSON, Job, distinct, seed_of
-from mnemoscope.results.provenance import Provenance, environment, file_hashes, own_version, versions
-from mnemoscope.results.store import RunFolder, keep_parent, opened, read_all
+from mnemoscope.results.job import JSON, Job, seed_of
+from mnemoscope.results.provenance import Provenance
+from mnemoscope.results.store import keep_parent, read_all
+from mnemoscope.runner.one import Order, planned, provenance_of, run_one, slug
 from mnemoscope.runner.source import Source, source_of
 from mnemoscope.runner.study import Study, configured, find
-from mnemoscope.runner.work import Outcome, here, progress
 
 __all__ = ["Run", "Source", "Study", "run", "seed_of"]
 
@@ -57,19 +55,6 @@ class Run:
         from mnemoscope.report.page import framed
 
         return framed(self.path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Order:
-    """How to run, as opposed to what: nothing in here but `threads` can change a table."""
-
-    out: Path | None
-    fresh: bool
-    threads: int
-    ray: str | None
-    keep: bool
-    console: Console
-    asked: Mapping[str, JSON]
 
 
 def run(
@@ -116,7 +101,7 @@ def run(
     source = source_of(model, **loading)
     given = {"study": study if isinstance(study, str) else study.name, "model": source.asked, **loading, **options}
     asked = {name: value for name, value in given.items() if value is not None}
-    order = _Order(
+    order = Order(
         out=None if out is None else Path(out),
         fresh=fresh,
         threads=threads or _threads(),
@@ -129,10 +114,10 @@ def run(
         return _run_all(source, options, order)
     chosen = find(study) if isinstance(study, str) else study
     config = configured(chosen, options)
-    return _run_one(chosen, source, config, order, _planned(chosen, source, config))
+    return Run(run_one(chosen, source, config, order, planned(chosen, source, config)))
 
 
-def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
+def _run_all(source: Source, options: Mapping[str, Any], order: Order) -> Run:
     """Every study into a folder of its own; one that refuses this model does not keep the others from running.
 
     All are planned first: where every one refuses, no folder is made.
@@ -147,11 +132,11 @@ def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
         study="all",
         asked=order.asked,
         identity={
-            name: _provenance(study, source, configs[name], order).hash8
+            name: provenance_of(study, source, configs[name], order).hash8
             for name, study in zip(fields, studies, strict=True)
         },
     )
-    parent = order.out or Path("runs") / f"all-{_slug(source.name)}-{whole.hash8}"
+    parent = order.out or Path("runs") / f"all-{slug(source.name)}-{whole.hash8}"
     plans, refused = _all_planned(studies, source, configs)
     if not plans:
         raise _refused_by_all(source.name, refused)
@@ -163,7 +148,7 @@ def _run_all(source: Source, options: Mapping[str, Any], order: _Order) -> Run:
         try:
             if study.name not in plans:
                 raise refused[study.name]
-            _found(_run_one(study, source, configs[study.name], place, plans[study.name]), order)
+            _found(Run(run_one(study, source, configs[study.name], place, plans[study.name])), order)
         except JobsFailedError as error:
             failed.append(f"{study.name}: {error.found}")
         except MnemoscopeError as error:
@@ -183,7 +168,7 @@ def _all_planned(
     refused: dict[str, MnemoscopeError] = {}
     for study in studies:
         try:
-            plans[study.name] = _planned(study, source, configs[study.name])
+            plans[study.name] = planned(study, source, configs[study.name])
         except MnemoscopeError as error:
             refused[study.name] = error
     return plans, refused
@@ -199,114 +184,11 @@ def _refused_by_all(model: str, refused: Mapping[str, MnemoscopeError]) -> Mnemo
     )
 
 
-def _found(one: Run, order: _Order) -> None:
+def _found(one: Run, order: Order) -> None:
     """The first headline of a study as soon as it is there."""
     found, _ = told(one.tables)
     if found:
         order.console.print(f"  {visible(found[0])}\n", markup=False, highlight=False)
-
-
-def _planned(study: Study, source: Source, config: Any) -> tuple[Job, ...]:
-    """The jobs of a study. Whatever it refuses is told here, before there is a run folder."""
-    return distinct(study.plan(config, source.load(None)))
-
-
-def _run_one(study: Study, source: Source, config: Any, order: _Order, plan: tuple[Job, ...]) -> Run:
-    provenance = _provenance(study, source, config, order)
-    path = order.out or Path("runs") / f"{study.name}-{_slug(source.name)}-{provenance.hash8}"
-    with opened(path, provenance, fresh=order.fresh) as folder:
-        for note in folder.notes:
-            order.console.print(f"[yellow]{note}[/]", highlight=False)
-        if folder.finished(plan):
-            order.console.print(f"{study.name}: already finished in {path}", highlight=False)
-            return Run(path)
-        folder.state(state="running", jobs={"planned": len(plan)})
-        failed = _worked_off(study, source, config, order, folder, plan)
-        _finalised(study, config, folder, plan, failed)
-    if failed:
-        raise JobsFailedError(
-            f"{len(failed)} of {len(plan)} jobs of {study.name} failed",
-            found=listed([f"{job}: {why}" for job, why in failed.items()], most=3),
-            hint=f"see {path / 'jobs.jsonl'}; the same command tries them again, the other results are kept",
-        )
-    return Run(path)
-
-
-def _worked_off(
-    study: Study, source: Source, config: Any, order: _Order, folder: RunFolder, plan: tuple[Job, ...]
-) -> dict[str, str]:
-    """Do the jobs that are not done; keep what they measured, in the order in which they end. Returns the failures."""
-    done = folder.done(plan)
-    todo = tuple(job for job in plan if job.id not in done)
-    if order.ray:
-        from mnemoscope.runner.cluster import on_ray
-
-        outcomes = on_ray(study, todo, config, source, order.threads, address=order.ray)
-    else:
-        outcomes = here(study, todo, config, source, order.threads, keep=order.keep)
-    failed: dict[str, str] = {}
-    finished = len(done)
-    try:
-        with progress(order.console, study.name, len(plan), finished) as bar:
-            for outcome in outcomes:
-                _kept(folder, outcome, failed)
-                finished += not outcome.why
-                bar.update(bar.task_ids[0], now=outcome.job.id)
-                bar.advance(bar.task_ids[0])
-    except KeyboardInterrupt:
-        again = f"the same command goes on from there (run folder {shlex.quote(str(folder.path))})"
-        order.console.print(
-            f"interrupted: {finished} of {len(plan)} jobs of {study.name} are kept; {again}", highlight=False
-        )
-        raise
-    return dict(sorted(failed.items()))
-
-
-def _kept(folder: RunFolder, outcome: Outcome, failed: dict[str, str]) -> None:
-    if outcome.why:
-        failed[outcome.job.id] = outcome.why
-    else:
-        folder.keep(outcome.job, outcome.tables)
-    folder.log(outcome.entry())
-
-
-def _finalised(study: Study, config: Any, folder: RunFolder, plan: tuple[Job, ...], failed: Mapping[str, str]) -> None:
-    """Make the tables out of what is there. If everything failed there is nothing to infer from."""
-    counts: dict[str, JSON] = {"planned": len(plan), "done": len(plan) - len(failed), "failed": len(failed)}
-    if failed and len(failed) == len(plan):
-        folder.state(state="failed", failed_jobs=dict(failed), jobs=counts)
-        return
-    raw = folder.measured(plan, study.tables)
-    try:
-        inferred = study.summarise(raw, config)
-    except Exception as error:
-        if not failed:
-            raise
-        folder.state(state="failed", failed_jobs=dict(failed), jobs=counts)
-        raise JobsFailedError(
-            f"{len(failed)} of {len(plan)} jobs of {study.name} failed, and the others are not enough to go on",
-            found=listed([*(f"{job}: {why}" for job, why in failed.items()), str(error)], most=3),
-            hint=f"see {folder.path / 'jobs.jsonl'}; the same command tries them again",
-        ) from error
-    folder.finalise({**raw, **inferred}, study.tables, failed_jobs=dict(failed), jobs=counts)
-
-
-def _provenance(study: Study, source: Source, config: Any, order: _Order) -> Provenance:
-    fields: dict[str, JSON] = dataclasses.asdict(config)
-    data = fields.get("data")
-    files = file_hashes([Path(data)]) if isinstance(data, str) and Path(data).exists() else {}
-    return Provenance(
-        study=study.name,
-        asked=order.asked,
-        identity={
-            "config": fields,
-            "model": dict(source.identity),
-            "data": files,
-            "threads": order.threads,
-            "versions": {"mnemoscope": own_version(), **versions()},
-        },
-        environment=environment(str(source.identity.get("device", "cpu"))),
-    )
 
 
 def _plain(value: Any) -> JSON:
@@ -317,7 +199,3 @@ def _threads() -> int:
     """What torch would use by default: OMP_NUM_THREADS, or the processors this process may run on."""
     allowed = os.sched_getaffinity(0) if sys.platform == "linux" else range(os.cpu_count() or 1)
     return int(os.environ.get("OMP_NUM_THREADS") or len(allowed))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"

@@ -13,6 +13,7 @@ from mnemoscope.report import words
 from mnemoscope.report.section import MAIN
 
 ONE_ROW = alt.InlineData(values=[{}])  # of marks that do not come from the data
+HOLLOW = "#98a2ac"  # outline of a cell without a number
 MOST_BUTTONS = 10  # options beyond which a list is easier to read than buttons
 
 
@@ -132,13 +133,25 @@ def matrix(
         y=alt.Y(f"{y}:N", title=None, sort=None),
         tooltip=[said(x), said(y), rounded(value), *extra],
     )
-    cells = base.mark_rect(invalid=None).encode(color=alt.Color(f"{value}:Q", scale=scale, title=None))
+    cells = filled(base.mark_rect(invalid=None), value, scale=scale, title=None)
     layers = [cells]
     if numbers:
         dark = f"luminance(scale('color', datum['{value}'])) < 0.35"
-        ink = alt.when(dark).then(alt.value("white")).otherwise(alt.value("black"))
-        layers.append(base.mark_text(fontSize=11).encode(text=alt.Text(f"{value}:Q", format=".2f"), color=ink))
+        there = f"isValid(datum['{value}'])"
+        ink = alt.when(f"!{there}").then(alt.value(HOLLOW)).when(dark).then(alt.value("white"))
+        number = alt.when(there).then(alt.Text(f"{value}:Q", format=".2f"))
+        layers.append(
+            base.mark_text(fontSize=11).encode(
+                text=number.otherwise(alt.value(words.MISSING)), color=ink.otherwise(alt.value("black"))
+            )
+        )
     return alt.layer(*layers, data=MAIN).properties(width=alt.Step(step), height=alt.Step(step))
+
+
+def filled(base: Any, name: str, **colour: Any) -> Any:
+    """Cells coloured by a number, with options of `alt.Color`. A cell without one is hollow: any colour would say a number."""
+    outline = alt.when(f"isValid(datum['{name}'])").then(alt.value("transparent")).otherwise(alt.value(HOLLOW))
+    return base.encode(color=alt.Color(f"{name}:Q", **colour), stroke=outline, strokeWidth=alt.value(0.5))
 
 
 def marked(base: Any, test: str, step: int) -> Any:

@@ -11,7 +11,7 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report import words
-from mnemoscope.report.charts import chosen, rounded, said, switch
+from mnemoscope.report.charts import chosen, filled, rounded, said, switch
 from mnemoscope.report.emergence_curves import (
     LOSSES,
     SHARES,
@@ -155,8 +155,7 @@ def maps(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
         tooltip=[said("first"), said("second"), *(rounded(name) for name in (*kinds, "kept_by_chance"))],
     )
     chart = (
-        base.mark_rect(stroke=None, invalid=None)
-        .encode(color=alt.Color("drawn:Q", title=None, scale=alt.Scale(domainMid=0)))
+        filled(base.mark_rect(invalid=None), "drawn", title=None, scale=alt.Scale(domainMid=0))
         .transform_filter(chosen("score", "series"))
         .transform_calculate(drawn="datum[shown]")
         .add_params(

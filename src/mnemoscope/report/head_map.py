@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report import relations, words
-from mnemoscope.report.charts import marked, rounded, said, switch
+from mnemoscope.report.charts import filled, marked, rounded, said, switch
 from mnemoscope.report.copies import COPIES
 from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.report.theme import STEPS, palette
@@ -68,7 +68,7 @@ def head_map(heads: pl.DataFrame) -> Figure:
         caption="Rows are layers, columns are heads; the re-initialised copy is the same architecture with fresh weights. "
         "Dots mark heads at least .01 from chance with p < .05, max-T corrected over all heads of the map: a fixed head of random "
         "weights is never exactly even, and enough sequences make any difference significant. Value and chance share one "
-        "scale. Click a cell to see what the head attends to, below.",
+        "scale; hollow: undefined. Click a cell to see what the head attends to, below.",
         chart=chart.to_dict(),
         data=heads.drop("method"),
         first=heads.filter(pl.col("score") == scores[0]).drop("method"),
@@ -83,9 +83,7 @@ def _cells(heads: pl.DataFrame, step: int) -> Any:
         y=alt.Y("layer:O", title="layer", axis=_every(heads["layer"])),
         tooltip=_tooltip(),
     )
-    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
-        color=alt.Color("drawn:Q", scale=_scale(), title=None)
-    )
+    cells = filled(base.mark_rect(cursor="pointer", invalid=None), "drawn", scale=_scale(), title=None)
     beyond = "abs(datum.estimate - datum.chance) >= 0.01 && shown != 'chance'"
     return alt.layer(cells, marked(base, beyond, step), data=MAIN)
 

@@ -13,7 +13,7 @@ import altair as alt
 import polars as pl
 
 from mnemoscope.report import icl_cause
-from mnemoscope.report.charts import chosen, marked, rounded, said, switch
+from mnemoscope.report.charts import chosen, filled, marked, rounded, said, switch
 from mnemoscope.report.copies import COPIES
 from mnemoscope.report.icl_layers import distances, first, ordered, probes, similarity
 from mnemoscope.report.section import MAIN, Block, Figure, Grid, Prose, Section, Tokens
@@ -110,8 +110,8 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
             said("reason"),
         ],
     )
-    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
-        color=alt.Color("estimate:Q", title="nats", scale=alt.Scale(domainMid=0))
+    cells = filled(
+        base.mark_rect(cursor="pointer", invalid=None), "estimate", title="nats", scale=alt.Scale(domainMid=0)
     )
     marks = marked(base, "abs(datum.estimate) >= 0.1", step)
     layered: Any = alt.layer(cells, marks, data=MAIN)
@@ -126,7 +126,7 @@ def ratio_map(frame: pl.DataFrame) -> Figure:
         caption="Excess of log attention per token of the relevant sentence over the other sentences, minus its mean when "
         "each sentence in turn is called relevant. Column all: attention averaged over heads, as published. Dots: at least "
         ".1 nats with p < .05, max-T corrected over all heads. Sinks (special tokens, first column, punctuation) are in no "
-        "group; their share is on hover. Click a cell to see the attention below.",
+        "group; their share is on hover. Hollow: undefined. Click a cell to see the attention below.",
         chart=chart.to_dict(),
         data=data,
         first=data.filter(pl.col("shown") == keys[0]),

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mnemoscope.report.charts import chosen, marked, rounded, said, switch
+from mnemoscope.report.charts import chosen, filled, marked, rounded, said, switch
 from mnemoscope.report.copies import COPIES
 from mnemoscope.report.section import MAIN, Figure
 from mnemoscope.report.theme import STEPS, palette
@@ -41,7 +41,7 @@ def carrier_map(effects: pl.DataFrame, components: pl.DataFrame) -> Figure:
         "else at the last position; negative: the answer rests on it. Exchanged: what it says for another "
         "topic, everything later answers. Paths: its mean over other topics, the attention of all other heads"
         " held. Attribution: what it adds directly (positive: for the answer). Dots mark effects of at least "
-        ".1 logit with p < .05, max-T corrected over the map. The re-initialised copy is the same "
+        ".1 logit with p < .05, max-T corrected over the map. Hollow: undefined. The re-initialised copy is the same "
         "architecture with fresh weights.",
         chart=chart.to_dict(),
         data=data,
@@ -62,9 +62,7 @@ def _parts(columns: list[str], step: int) -> Any:
         y=alt.Y("layer:O", title="layer"),
         tooltip=tips,
     )
-    cells = base.mark_rect(stroke=None, cursor="pointer", invalid=None).encode(
-        color=alt.Color("estimate:Q", scale=_scale(), title=None)
-    )
+    cells = filled(base.mark_rect(cursor="pointer", invalid=None), "estimate", scale=_scale(), title=None)
     dots = marked(base, "abs(datum.estimate) >= 0.1", step)
     return alt.layer(cells, dots, data=MAIN)
 

@@ -62,6 +62,7 @@ def config(mode: Mode) -> dict[str, Any]:
         "background": "transparent",
         "font": FONT,
         "view": {"stroke": None},
+        "scale": {"invalid": {"color": {"value": "transparent"}}},  # else the colour of 0
         "mark": {"color": CATEGORY[mode][0]},
         "axis": {**words, **sizes, "domainColor": line, "tickColor": line, "gridColor": line, "titlePadding": 8},
         "axisQuantitative": {"tickCount": 6},

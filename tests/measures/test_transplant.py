@@ -170,6 +170,10 @@ def test_some_of_the_items_are_aligned_as_among_all(family):
     for source in whole.sources:
         assert ids_of(some.sources[source]) == ids_of(whole.sources[source])[1:3]
     assert tr.runs(lm, before, after, part=slice(4, 8)) is None
+    long = Prompt(text=" ".join([w[12]] * lm.n_ctx + [before[0].text]), answer=before[0].answer)
+    again = tr.runs(lm, [*before, before[0]], [*after, long])
+    assert again.kept == (0, 1, 2, 3)  # one that does not fit keeps no other out
+    assert ids_of(again.before.batch) == ids_of(whole.before.batch)
 
 
 def ids_of(batch):

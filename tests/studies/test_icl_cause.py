@@ -301,6 +301,7 @@ def test_a_job_none_of_whose_items_can_be_transplanted_is_empty(moved, monkeypat
     from mnemoscope.measures import transplant_runs
     from mnemoscope.studies.icl import cause
     from mnemoscope.studies.icl.config import Config
+    from mnemoscope.studies.icl.recovery_summary import recovery, recovery_claims
 
     lm, design, items = moved
     real = transplant_runs._fitting
@@ -309,6 +310,15 @@ def test_a_job_none_of_whose_items_can_be_transplanted_is_empty(moved, monkeypat
     assert [(name, frame.height) for name, frame in tables.items()] == [("icl_context_runs", 0), ("icl_transplants", 0)]
     tables = cause.WORK["transplant"](of_items("transplant", 0, 5), Config(), lm, design, items)
     assert set(tables["icl_transplants"]["item"]) == {"4"}
+    monkeypatch.setattr(transplant_runs, "_fitting", lambda *_: [])
+    tables = cause.WORK["transplant"](of_items("transplant", 0, 8), Config(), lm, design, items)
+    found = {**tables, "icl_recovery": recovery(tables, Config())}
+    claims = recovery_claims(found, {"t": ""})
+    assert [(one.name[:5], one.judged.verdict) for one in claims] == [
+        ("C3.8a", "not testable"),
+        ("C3.8b", "not testable"),
+    ]
+    assert all(one.judged.reason.startswith("no item's runs fit into the context") for one in claims)
 
 
 def test_distractors_go_round_over_all_items(asked):

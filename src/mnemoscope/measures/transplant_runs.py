@@ -11,7 +11,6 @@ from jaxtyping import Int
 from mnemoscope.data.passages import NEUTRAL
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.engine.body import final_stream
-from mnemoscope.errors import PromptError
 from mnemoscope.measures.answer_margin import END, Forced, forced
 from mnemoscope.model.answers import Answer, answers
 from mnemoscope.model.batch import Batch, batch_of_ids, tokenize
@@ -56,7 +55,7 @@ def runs(
     neutral: Sequence[str] = NEUTRAL,
     part: slice = slice(None),
 ) -> Runs | None:
-    """Align the runs of items, token by token from the end; None: nothing in `part` can be.
+    """Align the runs of items, token by token from the end; None where no item of `part` can be.
 
     start   the role with which the test item begins (lines: the asked x); None: as many tokens as are the same in all runs
     units   which items are the same unit: OTHER takes one of another unit;  alike: and of the same value here (answer form)
@@ -64,9 +63,9 @@ def runs(
     part    the items that are wanted here; lengths, partners and what fits are those of all items, whichever are wanted
 
     The neutral prefix makes a run exactly as long as the one behind examples (its text is cut in front). Where positions are added
-    to the stream (learned positions) every run, the one before included, is filled up with neutral text in front to the longest
-    run's length, so that the test item stands at the same positions everywhere. Items that do not fit into the context are left
-    out (PromptError if none is left); OTHER takes the run whose shared part is nearest in length.
+    to the stream (learned positions) every run, the one before included, is filled up with neutral text in front to the length of
+    the longest run that fits, so that the test item stands at the same positions everywhere. Items that do not fit into the
+    context, or share no token, are left out; OTHER takes the run whose shared part is nearest in length.
     """
     held = answers(lm, before)
     rows, lead = _ids(lm, [one.prompt for one in held])
@@ -77,7 +76,8 @@ def runs(
     same = [min(_common(row, ids[i]) for ids in behind.values()) for i, row in enumerate(rows)]
     shared = np.array([min(longest[i], len(row) - lead, same[i]) for i, row in enumerate(rows)])
     padded = adds_positions(lm)
-    width = max(len(ids[i]) for ids in behind.values() for i in range(len(rows)))
+    needed = [max(len(ids[i]) for ids in behind.values()) for i in range(len(rows))]
+    width = max((n for n, one in zip(needed, held, strict=True) if _fits(lm, n + len(one.ids))), default=0)
     behind[NEUTRAL_PREFIX] = [
         _filled(lm, row, lead, width if padded else len(behind[SAME][i]), (*neutral[1:], *neutral[:1]))
         for i, row in enumerate(rows)
@@ -86,12 +86,6 @@ def runs(
         rows = [_filled(lm, row, lead, width, neutral) for row in rows]
         behind |= {s: [_filled(lm, row, lead, width, neutral) for row in ids] for s, ids in behind.items()}
     kept = _fitting(lm, rows, behind, held, shared)
-    if not kept:
-        raise PromptError(
-            "no item can be transplanted",
-            found=f"{len(rows)} items, up to {width} tokens before the answer, context {lm.n_ctx}",
-            allowed="runs that fit into the context and end in the same tokens",
-        )
     partner = _partners(shared, kept, units, alike)
     wanted = set(range(len(rows))[part])
     kept = [i for i in kept if i in wanted]
@@ -196,7 +190,11 @@ def _fitting(
     longest = [
         max(len(row), *(len(ids[i]) for ids in behind.values())) + len(held[i].ids) for i, row in enumerate(rows)
     ]
-    return [i for i, n in enumerate(longest) if shared[i] > 0 and (not lm.n_ctx or n <= lm.n_ctx)]
+    return [i for i, n in enumerate(longest) if shared[i] > 0 and _fits(lm, n)]
+
+
+def _fits(lm: LM, n: int) -> bool:
+    return not lm.n_ctx or n <= lm.n_ctx
 
 
 def _partners(

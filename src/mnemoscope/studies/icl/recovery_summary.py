@@ -139,7 +139,7 @@ def recovery_claims(tables: Mapping[str, pl.DataFrame], gains: Mapping[str, str]
             why = (
                 "no layer lies between the middle and the last"
                 if task in there
-                else "no item's runs fit into the context"
+                else "no item's runs fit into the context and end in the same tokens"
             )
             nothing = undefined(why, method="transplant")
             found = estimate_of(rows[SAME]) if SAME in rows else nothing

@@ -21,8 +21,7 @@ from mnemoscope.engine.plan import Cell, places
 from mnemoscope.engine.rotary import refuse_moved
 from mnemoscope.engine.sources import dataset_means, record_sources, site_heads, wanted_sources
 from mnemoscope.engine.store import BaseRun, can_share, record_base, record_together
-from mnemoscope.engine.tolerance import sweep_floor, tolerance
-from mnemoscope.engine.verify import MOST_ROWS, SHARE, SLOWER, Verification, sample, slow_values
+from mnemoscope.engine.verify import Judge, Verification, slow_values
 from mnemoscope.errors import UnsupportedError
 from mnemoscope.model.batch import Batch
 from mnemoscope.model.lm import LM
@@ -115,7 +114,7 @@ def _fast(task: Task, cells: Sequence[Cell], whole: Context) -> tuple[Answered |
     groups = prompt_groups(lm, task.base, suffix=suffix, budget=task.budget)
     most = max(len(group) for group in groups)
     parts = cell_groups(lm, reach, starts, n_prompts=most, width=width, budget=task.budget)
-    judge = _Judge(task, cells, share=1 / (len(groups) * len(parts)))
+    judge = Judge(lm, task.base, n_sources=len(task.sources), share=1 / (len(groups) * len(parts)))
     effects = np.full((len(cells), len(task.base), asked.targets.shape[2]), np.nan)
     base = np.full(effects.shape[1:], np.nan)
     total, finished = len(groups) * len(parts), 0
@@ -126,8 +125,7 @@ def _fast(task: Task, cells: Sequence[Cell], whole: Context) -> tuple[Answered |
             chunk = (task.done or {}).get(name)
             if chunk is None:
                 chunk = run.descent(part, length)
-                reason = judge.objection(run, chunk, part, length)
-                if reason:
+                if reason := run.objection(judge, chunk, part, length):
                     return None, reason
                 if task.on_chunk is not None:
                     task.on_chunk(name, chunk)
@@ -179,7 +177,12 @@ class _Group:
         found = scores(lm, final, self.asked, most_rows=vocabulary_rows(lm, self.task.budget))
         return found[[0, *(1 + place for place in plan.order)]]
 
-    def base_scores(self) -> Float[np.ndarray, "prompt token"]:
+    def objection(self, judge: Judge, chunk: Chunk, part: Int[np.ndarray, " some"], length: int) -> str:
+        """Why the judge does not believe the descent of a part."""
+        cells = [self.cells[i] for i in part]
+        return judge.objection(chunk, cells, length, self.batch, self.runs[0], self.asked, self._base_scores())
+
+    def _base_scores(self) -> Float[np.ndarray, "prompt token"]:
         """The metric of the base run as recorded."""
         most = vocabulary_rows(self.task.lm, self.task.budget)
         return scores(self.task.lm, self.runs[1].final[None], self.asked, most_rows=most)[0]
@@ -188,74 +191,6 @@ class _Group:
 def vocabulary_rows(lm: LM, budget: int) -> int:
     """Complete rows of logits that fit in an eighth of the budget."""
     return max(1, budget // 8 // (4 * 3 * lm.d_vocab))
-
-
-class _Judge:
-    """Compares descents with what they must equal, and remembers the largest differences."""
-
-    def __init__(self, task: Task, cells: Sequence[Cell], *, share: float) -> None:
-        self.task, self.cells, self.share = task, cells, share
-        self.floor = sweep_floor(task.lm, task.base)
-        self.seen: set[tuple[str, str]] = set()
-        self.rows, self.largest, self.control, self.scale, self.credit = 0, 0.0, 0.0, 0.0, 0.0
-
-    def objection(
-        self, run: _Group, chunk: Float[np.ndarray, "cell prompt token"], part: Int[np.ndarray, " some"], length: int
-    ) -> str:
-        """Why a descent is not to be believed; "" if it is."""
-        lm, batch, chosen = self.task.lm, run.batch, [self.cells[i] for i in part]
-        pairs = sample(chosen, len(batch), most=self._rows(batch, chosen, length), seen=self.seen)
-        control = _largest(chunk[0], run.base_scores())
-        self.control = max(self.control, control)
-        if pairs:
-            rows = [(chosen[cell], prompt) for cell, prompt in pairs]
-            slow_found, scale = slow_values(lm, batch, rows, run.runs[0], run.asked)
-            fast_found = np.stack([chunk[1 + cell, prompt] for cell, prompt in pairs])
-            self.rows += len(rows)
-            self.scale = max(self.scale, scale)
-            self.largest = max(self.largest, _largest(slow_found, fast_found))
-        worst = max(self.largest, self.control)
-        if worst <= self.allowed:
-            return ""
-        return (
-            f"descent and slow path differ by {self.largest:.3g}, control rows and base run by {self.control:.3g}; "
-            f"{self.allowed:.3g} is rounding"
-        )
-
-    def _rows(self, batch: Batch, cells: Sequence[Cell], length: int) -> int:
-        """How many rows of a part may be recomputed; what is not spent is kept for the next part."""
-        n_layers = self.task.lm.n_layers
-        depth = sum(n_layers - min(patch.start for patch in cell) for cell in cells)
-        recordings = (1 + len(self.task.sources)) * batch.ids.numel() * n_layers * self.share
-        slow = SLOWER * batch.ids.shape[1] * n_layers
-        self.credit += SHARE * (recordings + length * len(batch) * depth) / slow
-        rows = min(MOST_ROWS - self.rows, max(int(self.credit), 0 if self.rows else 1))
-        self.credit = max(0.0, self.credit - rows)
-        return rows
-
-    @property
-    def allowed(self) -> float:
-        """The tolerance."""
-        return tolerance(self.floor, self.task.lm.dtype, self.scale)
-
-    def verdict(self) -> Verification:
-        """The record."""
-        return Verification(
-            path="fast",
-            reason="",
-            rows=self.rows,
-            largest=self.largest if self.rows else float("nan"),
-            control=self.control,
-            floor=self.floor,
-            tolerance=self.allowed,
-        )
-
-
-def _largest(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest absolute difference; what is nan on both sides is equal, nan on one side is infinitely far."""
-    if (np.isnan(a) != np.isnan(b)).any():
-        return float("inf")
-    return float(np.nan_to_num(np.abs(a - b), nan=0.0).max(initial=0.0))
 
 
 def _slow(task: Task, cells: Sequence[Cell], whole: Context, reason: str) -> Answered:

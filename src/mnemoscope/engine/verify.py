@@ -16,6 +16,7 @@ from mnemoscope.engine.edit import Context, Edit, Key, compiled
 from mnemoscope.engine.metric import Question, averaged, of_logits
 from mnemoscope.engine.plan import Cell
 from mnemoscope.engine.slow import logits_at
+from mnemoscope.engine.tolerance import sweep_floor, tolerance
 from mnemoscope.engine.unembedding import n_words
 from mnemoscope.model.batch import Batch
 from mnemoscope.model.lm import LM
@@ -77,3 +78,77 @@ def slow_values(
     found = of_logits(logits, targets, foils, some.metric, n_words(lm))
     scale = max(float(logits.abs().max()), float(found.abs().max()))  # a log probability of flat logits is log V, not 0
     return averaged(found.cpu().numpy()[None], some)[0], scale
+
+
+class Judge:
+    """Compares descents with what they must equal, and remembers the largest differences. share: a descent's part of the sweep."""
+
+    def __init__(self, lm: LM, base: Batch, *, n_sources: int, share: float) -> None:
+        self.lm, self.n_sources, self.share = lm, n_sources, share
+        self.floor = sweep_floor(lm, base)
+        self.seen: set[tuple[str, str]] = set()
+        self.rows, self.largest, self.control, self.scale, self.credit = 0, 0.0, 0.0, 0.0, 0.0
+
+    def objection(
+        self,
+        found: Float[np.ndarray, "row prompt token"],
+        cells: Sequence[Cell],
+        length: int,
+        batch: Batch,
+        context: Context,
+        asked: Question,
+        base: Float[np.ndarray, "prompt token"],
+    ) -> str:
+        """Why a descent is not to be believed; "" if it is.
+
+        found: metrics of its control row, then of its cells, over the last `length` positions. base: metrics of the unpatched run.
+        """
+        pairs = sample(cells, len(batch), most=self._rows(batch, cells, length), seen=self.seen)
+        self.control = max(self.control, _largest(found[0], base))
+        if pairs:
+            slow, scale = slow_values(self.lm, batch, [(cells[cell], prompt) for cell, prompt in pairs], context, asked)
+            fast = np.stack([found[1 + cell, prompt] for cell, prompt in pairs])
+            self.rows += len(pairs)
+            self.scale = max(self.scale, scale)
+            self.largest = max(self.largest, _largest(slow, fast))
+        if max(self.largest, self.control) <= self.allowed:
+            return ""
+        return (
+            f"descent and slow path differ by {self.largest:.3g}, control rows and base run by {self.control:.3g}; "
+            f"{self.allowed:.3g} is rounding"
+        )
+
+    def _rows(self, batch: Batch, cells: Sequence[Cell], length: int) -> int:
+        """How many rows of a part may be recomputed; what is not spent is kept for the next part."""
+        n_layers = self.lm.n_layers
+        depth = sum(n_layers - min(patch.start for patch in cell) for cell in cells)
+        recordings = (1 + self.n_sources) * batch.ids.numel() * n_layers * self.share
+        slow = SLOWER * batch.ids.shape[1] * n_layers
+        self.credit += SHARE * (recordings + length * len(batch) * depth) / slow
+        rows = min(MOST_ROWS - self.rows, max(int(self.credit), 0 if self.rows else 1))
+        self.credit = max(0.0, self.credit - rows)
+        return rows
+
+    @property
+    def allowed(self) -> float:
+        """The tolerance."""
+        return tolerance(self.floor, self.lm.dtype, self.scale)
+
+    def verdict(self) -> Verification:
+        """The record."""
+        return Verification(
+            path="fast",
+            reason="",
+            rows=self.rows,
+            largest=self.largest if self.rows else float("nan"),
+            control=self.control,
+            floor=self.floor,
+            tolerance=self.allowed,
+        )
+
+
+def _largest(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest absolute difference; what is nan on both sides is equal, nan on one side is infinitely far."""
+    if (np.isnan(a) != np.isnan(b)).any():
+        return float("inf")
+    return float(np.nan_to_num(np.abs(a - b), nan=0.0).max(initial=0.0))

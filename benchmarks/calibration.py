@@ -14,6 +14,7 @@ import numpy as np
 from mnemoscope.stats.bootstrap import bootstrap_ratio
 from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.correlation import correlate
+from mnemoscope.stats.cross_products import weights
 from mnemoscope.stats.links import within_slope
 from mnemoscope.stats.maxt import label_max_t, redraw_max_t, sign_flip_max_t
 from mnemoscope.stats.permutation import sign_flip_test
@@ -22,7 +23,6 @@ from mnemoscope.stats.probe_controls import shuffled_among_items
 from mnemoscope.stats.rates import Calibration, judged_coverage, judged_p
 from mnemoscope.stats.ratio import difference_of_ratios
 from mnemoscope.stats.rdm import differs, numeric, rdm
-from mnemoscope.stats.regression import regress
 from mnemoscope.stats.rsa import align
 from mnemoscope.stats.rsa_paired import before_after
 
@@ -211,7 +211,9 @@ def regression_weight(rng: Rng) -> bool:
     topic = np.repeat(np.arange(15), 5)
     parts = rng.normal(size=(3, 15, 8))[:, topic] + rng.normal(size=(3, 75, 8))
     error = rng.normal(size=(15, 8))[topic] + rng.normal(size=(75, 8))
-    fit = regress(0.8 * parts[0] + error, parts, topic, rng=rng, penalties=(0.0,), n_boot=199)
+    by_topic = parts.reshape(3, 15, -1), (0.8 * parts[0] + error).reshape(15, -1)
+    aa, am = np.einsum("ctn,etn->tce", by_topic[0], by_topic[0]), np.einsum("ctn,tn->tc", *by_topic)
+    fit = weights(aa, am, (by_topic[1] ** 2).sum(axis=1), rng=rng, penalties=(0.0,))
     return held(fit.ols.low[0], 0.8, fit.ols.high[0])
 
 

@@ -39,6 +39,26 @@ def test_against_numpy_and_a_written_out_jackknife():
     assert found.penalty == 0.0
 
 
+def test_ridge_condition_and_inflation_are_those_of_the_rows():
+    from sklearn.linear_model import LinearRegression, Ridge
+
+    from mnemoscope.stats.cross_products import weights
+
+    m, a, code = data()
+    a = a * np.array([1.0, 5.0, 0.2])[:, None, None] + 0.5 * a[:1]
+    found = weights(*products(m, a, code), rng=np.random.default_rng(0), penalties=(0.1,))
+    x, y = a.reshape(3, -1).T, m.ravel()
+    rms = np.sqrt((x * x).mean(axis=0))
+    assert np.allclose(found.ridge.estimate, Ridge(alpha=0.1 * len(y), fit_intercept=False).fit(x / rms, y).coef_ / rms)
+    values = np.linalg.svd(x / rms, compute_uv=False)
+    assert found.condition == pytest.approx(values[0] / values[-1])
+    for c in range(3):
+        others = np.delete(x, c, axis=1)
+        fit = LinearRegression(fit_intercept=False).fit(others, x[:, c])
+        share = ((x[:, c] - fit.predict(others)) ** 2).sum() / (x[:, c] ** 2).sum()
+        assert found.vif[c] == pytest.approx(1 / share)
+
+
 def test_planted_weights_lie_inside_their_intervals():
     from mnemoscope.stats.cross_products import weights
 

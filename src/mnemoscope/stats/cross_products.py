@@ -62,7 +62,7 @@ def weights(
     folds[rng.permutation(len(aa))] = np.arange(len(aa)) % min(n_folds, len(aa))
     loss = [_loss(aa, am, mm, folds, penalty) for penalty in penalties]
     penalty = float(penalties[int(np.argmin(loss))])
-    ols = _solved(total, am.sum(axis=0), 0.0)
+    ols = solved(total, am.sum(axis=0), 0.0)
     fitted = float(2 * ols @ am.sum(axis=0) - ols @ total @ ols)
     scaled = _scaled(total[np.ix_(~dead, ~dead)])
     values = np.linalg.eigvalsh(scaled) if len(scaled) else np.ones(1)
@@ -76,7 +76,10 @@ def weights(
     )
 
 
-def _solved(aa: np.ndarray, am: np.ndarray, penalty: float) -> Float[np.ndarray, " component"]:
+def solved(
+    aa: Float[np.ndarray, "component component"], am: Float[np.ndarray, " component"], penalty: float
+) -> Float[np.ndarray, " component"]:
+    """w of one set of cross products. Collinear regressors share their weight (minimum norm), those that do not vary get 0."""
     scale = np.sqrt(np.where(aa.diagonal() > 0, aa.diagonal(), 1.0))
     gram = aa / np.outer(scale, scale) + penalty * np.eye(len(scale))
     return np.linalg.pinv(gram, rcond=SINGULAR, hermitian=True) @ (am / scale) / scale
@@ -86,7 +89,7 @@ def _loss(aa: np.ndarray, am: np.ndarray, mm: np.ndarray, folds: np.ndarray, pen
     loss = 0.0
     for fold in np.unique(folds):
         out = folds == fold
-        w = _solved(aa[~out].sum(axis=0), am[~out].sum(axis=0), penalty)
+        w = solved(aa[~out].sum(axis=0), am[~out].sum(axis=0), penalty)
         loss += float(mm[out].sum() - 2 * w @ am[out].sum(axis=0) + w @ aa[out].sum(axis=0) @ w)
     return loss
 
@@ -97,8 +100,8 @@ def _jackknifed(
     n = len(aa)
     strata = 1 if stratum is None else int(stratum.max(initial=0)) + 1
     whole, right = aa.sum(axis=0), am.sum(axis=0)
-    w = _solved(whole, right, penalty)
-    left = np.stack([_solved(whole - aa[u], right - am[u], penalty) for u in range(n)])
+    w = solved(whole, right, penalty)
+    left = np.stack([solved(whole - aa[u], right - am[u], penalty) for u in range(n)])
     moved = (n - 1) / n * ((left - w) ** 2).sum(axis=0) if stratum is None else spread(left, stratum)
     error = np.sqrt(moved)
     flat = error <= 1e-9 * np.maximum(np.abs(w), 1e-300)

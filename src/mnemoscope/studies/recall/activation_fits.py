@@ -9,8 +9,9 @@ import polars as pl
 from mnemoscope.model.lm import LM
 from mnemoscope.results.job import seed_of
 from mnemoscope.results.schema.recall_mlp import MLP_HELD_OUT, MLP_PRODUCTS, SCOPES, SPACES
+from mnemoscope.stats.cross_products import PENALTIES
 from mnemoscope.stats.reduced_rank import held_out_rank
-from mnemoscope.stats.regression import PENALTIES, held_out
+from mnemoscope.stats.regression import held_out
 from mnemoscope.studies.recall import activation_reads
 from mnemoscope.studies.recall.config import Config
 from mnemoscope.studies.recall.situation import Parts, Rows, Situation, about, alive, arrays, framed, units

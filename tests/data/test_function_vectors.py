@@ -42,11 +42,6 @@ def test_the_shuffled_control_has_the_same_words() -> None:
     assert (true.labels["condition"], control.labels["condition"]) == ("true", "shuffled")
 
 
-def test_a_design_asks_every_pair_before_one_comes_again() -> None:
-    made = fv.task_design(TASK, shots=1, count=10, rng=np.random.default_rng(0))
-    assert sorted(p.answer for p in made) == sorted([" 1", " 2", " 3", " 4", " 3"] * 2)
-
-
 def test_files_are_read_and_faults_listed(tmp_path: Path) -> None:
     pairs = [{"input": "a", "output": 1}, {"input": "b", "output": "x "}, {"input": "", "output": "y"}, {"input": "c"}]
     (tmp_path / "t.json").write_text(json.dumps(pairs), encoding="utf-8")

@@ -141,15 +141,6 @@ def _shown(task: Task, given: str, shots: int, rng: np.random.Generator) -> list
     return list(others.values())[:shots]
 
 
-def task_design(
-    task: Task, *, shots: int, count: int, rng: np.random.Generator, form: str = "question", shuffled: bool = False
-) -> tuple[Prompt, ...]:
-    """`count` prompts with different queries while there are any, in an order drawn by `rng`."""
-    order = [int(i) for i in rng.permutation(len(task.pairs))]
-    chosen = [order[i % len(order)] for i in range(count)]
-    return tuple(task_prompt(task, shots=shots, query=i, rng=rng, form=form, shuffled=shuffled) for i in chosen)
-
-
 def read_folder(path: Path) -> tuple[tuple[Task, ...], tuple[LeftOut, ...]]:
     """Read every task of a folder and its subfolders, or one file. Raises DataError listing every file that is none."""
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]

@@ -12,8 +12,6 @@ from mnemoscope.errors import InputError
 from mnemoscope.stats.estimate import Estimate
 from mnemoscope.stats.proportion import exact
 
-DATA_SETS = 1000  # fewest data sets that B2.5 accepts for p values
-COVERAGE_SEEDS = 2000
 COVERAGE_BAND = (0.925, 0.975)
 
 

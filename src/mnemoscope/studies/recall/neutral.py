@@ -1,7 +1,7 @@
 """Neutral text: what the last layer does when no fact is asked, and how often tokens occur.
 
 Narratives of the bundled generator (`mnemoscope.data.repeats`): nothing in them asks for a fact. Counts are taken over more of
-them and over plain statements, and over the questions of the facts themselves without their answers.
+them and over plain statements.
 """
 
 from typing import Final
@@ -12,7 +12,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mnemoscope.data.corpus import built_in
-from mnemoscope.data.facts import facts
 from mnemoscope.data.repeats import narrative
 from mnemoscope.errors import DataError
 from mnemoscope.measures.frequency import token_counts
@@ -53,8 +52,3 @@ def _texts(seed: int) -> list[str]:
         doc.text for kind in ("letters", "things") for doc in built_in(kind, documents=COUNTED, seed=seed).documents
     ]
     return [*told, *stated]
-
-
-def fact_texts() -> list[str]:
-    """Every built-in fact in its first sentence, answer included: words that neutral text lacks."""
-    return [f"{r.templates[0].replace('{topic}', fact.topic)} {fact.answer}." for r in facts() for fact in r.facts]

@@ -22,13 +22,14 @@ from mnemoscope.stats.clusters import codes, matched
 
 PENALTIES: Final = (1e-3, 1e-1, 1e1, 1e3)  # of the L2 term, inputs standardised
 INNER_FOLDS: Final = 3
+TIE: Final = 1e-6  # nats: what the fit itself is exact to; answers closer than this are equally likely
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """What a probe read, per prompt, averaged over repeats of the cross-validation.
 
-    score     classification: 1 if right (share of repeats);  regression: squared error
+    score     classification: 1 if right, 1 / k if one of k equally likely answers (mean of repeats);  regression: squared error
     base      classification: what needs no input: chance 1 / (number of candidates), or the training labels' most frequent
               candidate where that is right more often;  regression: squared error of the training mean
     margin    classification: log p(true) - largest other log p among candidates, nats;  regression: minus absolute error
@@ -108,7 +109,8 @@ def classify(
         other = log_p.copy()
         other[rows, target[test]] = -math.inf
         margin = true - np.maximum(other.max(axis=1), -50.0)
-        return (margin > 0).astype(float), margin
+        first = log_p >= np.maximum(log_p.max(axis=1, keepdims=True) - TIE, -1e9)
+        return first[rows, target[test]] / np.maximum(first.sum(axis=1), 1), margin
 
     score, margin, chosen = _crossed(read, loss, judge, items=items, folds=folds, penalties=penalties)
     base = _without_input(target, allowed, folds)

@@ -16,7 +16,7 @@ from mnemoscope.results.provenance import Provenance, environment, file_hashes, 
 from mnemoscope.results.store import RunFolder, opened
 from mnemoscope.runner.source import Source
 from mnemoscope.runner.study import Study
-from mnemoscope.runner.work import Outcome, here, progress
+from mnemoscope.runner.work import Outcome, concluding, here, progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,8 @@ def run_one(study: Study, source: Source, config: Any, order: Order, plan: tuple
             return path
         folder.state(state="running", jobs={"planned": len(plan)})
         failed = _worked_off(study, source, config, order, folder, plan)
-        _finalised(study, config, folder, plan, failed)
+        with concluding(order.console, study.name):
+            _finalised(study, config, folder, plan, failed)
     if failed:
         raise JobsFailedError(
             f"{len(failed)} of {len(plan)} jobs of {study.name} failed",

@@ -116,6 +116,18 @@ def progress(console: Console, what: str, total: int, done: int) -> Generator[Pr
         yield bar
 
 
+@contextmanager
+def concluding(console: Console, what: str) -> Generator[None]:
+    """While tables and claims are made, which takes minutes of large runs: a spinner, or a line where nothing can be redrawn."""
+    text = f"{what}  tables and claims"
+    if not console.is_terminal:
+        console.print(text)
+        yield
+        return
+    with console.status(text):
+        yield
+
+
 class _Lines(Progress):
     """Progress for what is not a terminal."""
 

@@ -13,10 +13,11 @@ from scipy import stats
 from mnemoscope.data import episodes
 from mnemoscope.data.prompt import Prompt
 from mnemoscope.errors import InputError, LoadError
-from mnemoscope.reference import evaluate, world
+from mnemoscope.reference import evaluate, figures, world
+from mnemoscope.reference.subject import Subject
 
 
-class Oracle(evaluate.Subject):
+class Oracle(Subject):
     """Knows every answer; `wrong` makes it say the first foil instead."""
 
     wrong = False
@@ -64,7 +65,7 @@ def test_chance_is_what_a_blind_guess_gets() -> None:
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:
-    row = evaluate.share("a", "b", "c", [True] * 37 + [False] * 13, 0.5, "")
+    row = figures.share("a", "b", "c", [True] * 37 + [False] * 13, 0.5, "")
     z, p, n = stats.norm.ppf(0.975), 0.74, 50
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
@@ -73,7 +74,7 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
 
 def test_the_interval_of_a_mean_is_students_and_skips_what_is_not_finite() -> None:
     x = np.random.default_rng(0).normal(size=30)
-    row = evaluate.mean("a", "b", "c", [*x, float("nan")], 0.0, "")
+    row = figures.mean("a", "b", "c", [*x, float("nan")], 0.0, "")
     low, high = stats.ttest_1samp(x, 0.0).confidence_interval()
     assert (row.low, row.high, row.n) == (pytest.approx(low), pytest.approx(high), 30)
 

@@ -19,7 +19,7 @@ from mnemoscope.reference import world
 from mnemoscope.reference.card_targets import TARGETS, Record, found, verdicts
 from mnemoscope.reference.card_text import INTRO, KNOWN, NOT_THERE, SIBLINGS
 from mnemoscope.reference.commands import told
-from mnemoscope.reference.evaluate import share
+from mnemoscope.reference.figures import share, written
 from mnemoscope.reference.train_folder import read_record
 
 Series = Mapping[int, Sequence[Record]]
@@ -77,9 +77,7 @@ def _table(head: Sequence[str], body: Sequence[Sequence[object]]) -> str:
 
 
 def _interval(row: Record) -> str:
-    if row["low"] == row["high"]:  # a width of 0 would pretend certainty
-        return f"{row['estimate']:.3f} in all"
-    return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    return written(row["estimate"], row["low"], row["high"])
 
 
 def target_table(rows: Sequence[Record]) -> str:

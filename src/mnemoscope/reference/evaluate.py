@@ -7,14 +7,12 @@ ability, the condition, n, the estimate with a 95% interval (Wilson for shares, 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from scipy import stats
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mnemoscope.data import episodes, facts
@@ -22,103 +20,10 @@ from mnemoscope.data.prompt import Prompt
 from mnemoscope.errors import InputError, LoadError
 from mnemoscope.reference import world
 from mnemoscope.reference.commands import told
+from mnemoscope.reference.figures import Row, mean, recorded, share, written
+from mnemoscope.reference.subject import Subject
 
 SEED: Final = 4242
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One figure of the model card. `baseline` is chance or the best trivial answer, named in `versus`."""
-
-    ability: str
-    condition: str
-    measure: str
-    n: int
-    estimate: float
-    low: float
-    high: float
-    baseline: float
-    versus: str
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The model under test and its tokenizer."""
-
-    model: Any
-    tokenizer: Any
-
-    def ids(self, text: str) -> list[int]:
-        """Token ids with the start token."""
-        return self.tokenizer(text)["input_ids"]
-
-    @torch.no_grad()
-    def logits(self, texts: Sequence[list[int]]) -> Iterator[tuple[list[int], torch.Tensor]]:
-        """Logits [pos, d_vocab] of each text; padding on the right."""
-        for start in range(0, len(texts), 50):
-            chunk = texts[start : start + 50]
-            width = max(map(len, chunk))
-            ids = torch.tensor([row + [0] * (width - len(row)) for row in chunk])
-            mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in chunk])
-            out = self.model(input_ids=ids, attention_mask=mask).logits.float()
-            yield from ((row, out[i, : len(row)]) for i, row in enumerate(chunk))
-
-    def next_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
-        """The top token behind each prompt."""
-        return [int(logits[-1].argmax()) for _, logits in self.logits([self.ids(p.text) for p in prompts])]
-
-    def first(self, prompt: Prompt, answer: str) -> int:
-        """The first token of a continuation of the prompt."""
-        return self.ids(prompt.text + answer)[len(self.ids(prompt.text))]
-
-    @torch.no_grad()
-    def continued(self, prompts: Sequence[Prompt], tokens: int) -> list[str]:
-        """Greedy continuations, padding on the left."""
-        said: list[str] = []
-        for start in range(0, len(prompts), 64):
-            chunk = [p.text for p in prompts[start : start + 64]]
-            held = self.tokenizer(
-                chunk, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False
-            )
-            out = self.model.generate(**held, max_new_tokens=tokens, do_sample=False)
-            said += self.tokenizer.batch_decode(out[:, held["input_ids"].shape[1] :], skip_special_tokens=True)
-        return said
-
-
-def share(ability: str, condition: str, measure: str, hits: Sequence[bool], baseline: float, versus: str) -> Row:
-    """A proportion with its Wilson interval."""
-    k, n = int(np.sum(hits)), len(hits)
-    low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
-    return Row(
-        ability=ability,
-        condition=condition,
-        measure=measure,
-        n=n,
-        estimate=k / n,
-        low=low,
-        high=high,
-        baseline=baseline,
-        versus=versus,
-    )
-
-
-def mean(ability: str, condition: str, measure: str, values: Sequence[float], baseline: float, versus: str) -> Row:
-    """A mean with its t interval; values that are not finite are left out (their number is a row of its own)."""
-    x = np.asarray(values, dtype=float)
-    x = x[np.isfinite(x)]
-    half = float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else float("nan")
-    m = float(x.mean()) if len(x) else float("nan")
-    return Row(
-        ability=ability,
-        condition=condition,
-        measure=measure,
-        n=len(x),
-        estimate=m,
-        low=m - half,
-        high=m + half,
-        baseline=baseline,
-        versus=versus,
-    )
 
 
 def known_facts(subject: Subject, limit: int) -> list[Row]:
@@ -332,14 +237,6 @@ def evaluate(folder: Path, *, count: int = 200, quick: bool = False) -> list[Row
     return rows if quick else rows + personas(subject, count)
 
 
-def recorded(row: Row) -> dict[str, object]:
-    """A row as JSON: numbers to five digits, null where there is no baseline."""
-    return {
-        k: None if v != v else round(v, 5) if isinstance(v, float) else v  # nan is the only value unequal to itself
-        for k, v in asdict(row).items()
-    }
-
-
 def main() -> None:
     """Command line: print the rows, and write them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m mnemoscope.reference.evaluate", description=__doc__)
@@ -351,7 +248,7 @@ def main() -> None:
     rows = evaluate(asked.folder, count=asked.count, quick=asked.quick)
     for row in rows:
         line = f"{row.ability:28} {row.condition:28} {row.measure:16} n={row.n:<5}"
-        print(f"{line} {row.estimate:8.3f} [{row.low:.3f}, {row.high:.3f}]  {row.versus}: {row.baseline:.3f}")  # noqa: T201
+        print(f"{line} {written(row.estimate, row.low, row.high):24} {row.versus}: {row.baseline:.3f}")  # noqa: T201
     if asked.out:
         asked.out.write_text(json.dumps([recorded(row) for row in rows], indent=1) + "\n")
 

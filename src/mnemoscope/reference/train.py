@@ -100,6 +100,8 @@ def _work(rank: int, workers: int, folder: Path, config: TrainConfig, compiled: 
     solvers = optimizers(model, config)
     step, steps = train_folder.restored(folder, model, solvers), train_folder.read_record(folder)["steps"]
     forward = torch.compile(_loss, dynamic=False) if compiled else _loss
+    if rank == 0:
+        print(f"{folder}: from step {step}{', compiling first' if compiled else ''}", flush=True)  # noqa: T201
     began = saved = time.monotonic()
     while step < (steps or TIMED + 1):
         if rank == 0 and step in saved_steps(steps or 10**6):
@@ -116,6 +118,7 @@ def _work(rank: int, workers: int, folder: Path, config: TrainConfig, compiled: 
         if rank == 0 and (step % (100 if step <= 600 else 300) == 0 or step == steps):
             row = {"step": step, "loss": round(loss, 4), "time": round(time.time()), **probe(model, tokenizer)}
             train_folder.log(folder, row)
+            print(f"step {step} of {steps or '?'}: loss {loss:.3f}", flush=True)  # noqa: T201
         if rank == 0 and (time.monotonic() - saved > SAVE_SECONDS or step == steps):
             train_folder.save_state(folder, step, model, solvers)
             saved = time.monotonic()

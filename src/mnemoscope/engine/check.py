@@ -63,6 +63,9 @@ class CheckReport:
         """Every identity that was measured holds, and the model can be recorded."""
         return all(line.ok for line in self.lines) and self.capabilities["record"].verdict != "no"
 
+    def __repr__(self) -> str:
+        return self.table()
+
     def table(self) -> str:
         """Verdicts and identities as text."""
         head = f"{self.model}  {self.dtype}  {self.device}  noise floor {self.floor:.1e} logits of {self.scale:.3g}"

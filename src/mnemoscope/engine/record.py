@@ -48,6 +48,11 @@ class Trace:
     values: Mapping[tuple[str, int], Tensor]
     logits: Float[Tensor, "batch pos_read d_vocab"] | None = None
 
+    def __repr__(self) -> str:
+        sites = [f"{site} [layer {len(self.layers(site))}]" for site in dict.fromkeys(site for site, _ in self.values)]
+        prompts, positions = self.columns.shape
+        return f"<Trace [batch {prompts}, pos {positions}]: {', '.join(sites) or 'no site'}>"
+
     @property
     def mask(self) -> Bool[Tensor, "batch pos"]:
         """Which of the recorded columns are tokens of the prompt."""

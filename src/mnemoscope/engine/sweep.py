@@ -51,6 +51,12 @@ class Sweep:
     op: str
     metric: str
 
+    def __repr__(self) -> str:
+        shape = ", ".join(f"{axis} {size}" for axis, size in zip(self.axes, self.effects.shape, strict=True))
+        seen = self.effects[~np.isnan(self.effects)]
+        found = f"from {seen.min():.3g} to {seen.max():.3g}" if seen.size else "none defined"
+        return f"<Sweep of {self.site}, {self.op}: effects on {self.metric} [{shape}], {found}; {self.verification}>"
+
     def to_polars(self) -> pl.DataFrame:
         """One row per number: a column per axis, and `effect`."""
         places = np.meshgrid(*(np.array(self.coordinates[axis]) for axis in self.axes), indexing="ij")

@@ -47,6 +47,12 @@ class Verification:
     floor: float
     tolerance: float
 
+    def __str__(self) -> str:
+        if self.path == "slow":
+            return f"slow path ({self.reason})"
+        worst = max(self.control, self.largest if self.rows else 0.0)
+        return f"fast path, differences <= {worst:.1e} (rows recomputed: {self.rows}; rounding: {self.tolerance:.1e})"
+
 
 def sample(cells: Sequence[Cell], n_prompts: int, *, most: int, seen: set[tuple[str, str]]) -> list[tuple[int, int]]:
     """(cell, prompt) pairs to recompute. seen: (site, op) pairs that were recomputed before; extended in place."""

@@ -34,6 +34,12 @@ class LM:
     bos: str = "auto"
     facts: Callable[[], Mapping[str, str]] = dict
 
+    def __repr__(self) -> str:
+        heads = sorted({shape.n_heads for shape in self.shapes if shape is not None})
+        size = f"{self.n_layers} layers" + (f" x {' or '.join(map(str, heads))} heads" if heads else "")
+        name = self.name if self.revision is None else f"{self.name} {self.revision}"
+        return f"<LM {name}: {type(self.model).__name__}, {size}, {str(self.dtype).removeprefix('torch.')} on {self.device}>"
+
     def once(self, what: str, find: Callable[[], T]) -> T:
         """What `find` finds, found once per LM and freed with it: discoveries cost forward passes."""
         kept = vars(self).setdefault("_found", {})

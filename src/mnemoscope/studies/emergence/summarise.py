@@ -26,7 +26,6 @@ from mnemoscope.studies.emergence.maps import persistence
 
 UNITS = ("level_units", "head_units", "relation_units", "pass_units")
 Tables = Mapping[str, pl.DataFrame]
-FOLLOWED_BY = ("prefix_matching", *curves.PRIMARY)  # scores by which heads are chosen
 
 
 def summarise(tables: Tables, config: Config) -> dict[str, pl.DataFrame]:

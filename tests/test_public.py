@@ -61,6 +61,18 @@ def test_importing_is_light() -> None:
     assert "torch" not in loaded("from mnemoscope.cli.main import execute\nexecute(['--help'])")
 
 
+def test_the_package_is_the_command_line_too() -> None:
+    import mnemoscope
+
+    for asked, code, out in (
+        ("--version", 0, f"{mnemoscope.__version__}\n"),
+        ("lok", 2, ""),
+    ):
+        done = subprocess.run([sys.executable, "-m", "mnemoscope", asked], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (code, out)
+    assert "did you mean 'look'" in done.stderr
+
+
 def test_rooms_without_torch() -> None:
     from mnemoscope.axes import STUDIES
     from mnemoscope.cli.run import absent

@@ -120,9 +120,10 @@ def windows(tables: Mapping[str, pl.DataFrame]) -> Figure | None:
     bars = alt.Chart().mark_bar(height=12).encode(
         x=alt.X("estimate:Q", title="share of heads with an onset then", scale=alt.Scale(domain=[0, 1])), y=place, tooltip=tips
     )  # fmt: skip
+    ends = alt.Chart().mark_tick(thickness=3, height=12).encode(x="estimate:Q", y=place)  # a share of 0 is seen too
     spans = alt.Chart().mark_rule().encode(x="low:Q", x2="high:Q", y=place)
     chart = (
-        alt.layer(bars, spans, data=MAIN)
+        alt.layer(bars, ends, spans, data=MAIN)
         .transform_filter(chosen("level", "series"))
         .add_params(switch("level", names), training_runs(rows))
         .properties(width=440, height=alt.Step(22))

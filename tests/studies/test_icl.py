@@ -428,6 +428,62 @@ def test_too_few_items_for_the_folds_and_labels_of_one_class():
         question(vectors("abcdef", "xxxxxx"), target, Config())
 
 
+def test_other_labels_get_folds_and_candidates_of_their_own():
+    from mnemoscope.studies.icl.design import Target
+    from mnemoscope.studies.icl.probe_summary import Question, relabelled
+
+    units = np.arange(12).astype(str)
+    asked = Question(
+        target=Target(name="t", label="t"),
+        labels=np.array(list("abcabcabcabc")),
+        candidates=np.tile([[True, False, True]], (12, 1)),
+        units=units,
+        folds=np.tile(np.arange(12) % 4, (3, 1)),
+        penalties=(1.0,),
+    )
+    other = relabelled(asked, np.array(list("aaaaaaaacccc")), np.random.default_rng(0))
+    assert other.folds.shape == (1, 12)
+    assert [sorted(other.labels[other.folds[0] == fold]) for fold in range(4)] == [["a", "a", "c"]] * 4
+    assert other.candidates is not None
+    assert other.candidates.shape == (12, 2)
+    assert other.candidates.all()
+
+
+@pytest.mark.slow
+def test_a_probe_is_told_apart_from_labels_shuffled_among_items_where_there_is_something_to_read():
+    """Layer 0 holds noise, layer 1 the label: p and the range of the null, per layer."""
+    from mnemoscope.studies.icl.config import READ, Config
+    from mnemoscope.studies.icl.design import Design, Target
+    from mnemoscope.studies.icl.frames import Pooled, Task
+    from mnemoscope.studies.icl.probe_summary import probes
+
+    rng = np.random.default_rng(0)
+    item = np.repeat(np.arange(20), 2)
+    labels = [f'{{"item": "{i}", "t": "{"ab"[i % 2]}"}}' for i in item]
+    frame = pl.DataFrame({"item": item.astype(str), "draw": [0, 1] * 20, "labels": labels})
+    target = Target(name="t", label="t")
+    design = Design(task="toy", before="a", after="b", conditions=("a", "b"), contrasts=(), targets=(target,))
+    task = Task(
+        name="toy", design=design, keys=frame.select("item", "draw"), asked={"a": frame, "b": frame}, answers=frame
+    )
+    x = rng.normal(size=(2, 40, 3))
+    x[1, :, 0] += 6 * (item % 2)
+    tokens, pooling = READ[0]
+    one = Pooled(copy="trained", task=task, tokens=tokens, pooling=pooling, vectors={"a": x, "b": x})
+    found, _ = probes((one,), Config(thorough=True))
+    null = found.filter(pl.col("labels") == "shuffled").sort("layer")
+    assert null["layer"].to_list() == [0, 1]
+    assert null["condition"].unique().to_list() == ["b"]
+    assert null["p"][1] == pytest.approx(1 / 21)
+    assert null["p"][0] > 0.1
+    for low, mid, high, base in null.select("low", "estimate", "high", "base").iter_rows():
+        assert base == pytest.approx(0.5)
+        assert -0.5 <= low < mid < high < 0.5
+        assert abs(mid) < 0.12
+    true = found.filter((pl.col("labels") == "task") & (pl.col("condition") == "b") & (pl.col("versus") == ""))
+    assert true.filter(pl.col("layer") == 1)["estimate"][0] == pytest.approx(0.5, abs=0.03)
+
+
 def test_groups_that_overlap_or_are_empty_in_one_prompt_are_refused_before_anything_is_run(tmp_path):
     from mnemoscope.data import jsonl
     from mnemoscope.errors import PromptError

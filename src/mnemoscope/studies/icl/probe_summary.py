@@ -50,6 +50,20 @@ class Question:
         return classify(patterns, y, self.units, self.folds, candidates=allowed, penalties=self.penalties)
 
 
+def relabelled(asked: Question, labels: np.ndarray, rng: np.random.Generator) -> Question:
+    """The same question of other labels, asked once, on folds balanced over them.
+
+    On folds that balance the true labels, shuffled ones are lopsided: what is rare in training is frequent in the test, and
+    their scores fall below chance.
+    """
+    level = None if asked.target.numeric else labels
+    folds = grouped_folds(asked.units, n_folds=int(asked.folds.max()) + 1, rng=rng, labels=level)
+    allowed = asked.candidates
+    if allowed is not None:  # one column for each label that is left
+        allowed = allowed[:, np.isin(np.unique(asked.labels), labels)]
+    return replace(asked, labels=labels, candidates=allowed, folds=folds)
+
+
 def question(one: Pooled, target: Target, config: Config) -> Question:
     """Raises InputError for fewer units than folds and for labels of one class."""
     labels = one.task.label(target.label)
@@ -99,7 +113,7 @@ def probes(every: tuple[Pooled, ...], config: Config) -> tuple[pl.DataFrame, pl.
             if one.copy == "trained" and (one.tokens, one.pooling) == READ[0]:
                 readings += [_readings(one, target, c, own) for c, own in found.items()]
                 rows += _controlled(one, asked, config)
-                rows += _shuffled(one, asked, found[one.task.design.after], config)
+                rows += _shuffled(one, asked, config)
     rows += _beyond(copies)
     return pl.DataFrame(rows, schema=PROBES.schema), pl.concat([READINGS.empty(), *readings])
 
@@ -189,18 +203,22 @@ def _controlled(one: Pooled, asked: Question, config: Config) -> Iterator[dict[s
     yield from _scored(one, asked, {after: readings}, "control", config)
 
 
-def _shuffled(one: Pooled, asked: Question, true: Sequence[Reading], config: Config) -> Iterator[dict[str, Any]]:
-    """The permutation null, after examples: labels shuffled among items, probes refitted; p is that of the true labels."""
+def _shuffled(one: Pooled, asked: Question, config: Config) -> Iterator[dict[str, Any]]:
+    """The permutation null, after examples: labels shuffled among items, probes refitted; p is that of the true labels.
+
+    True and shuffled labels alike are read once, on folds balanced over them.
+    """
     if not config.shuffles:
         return
     after = one.task.design.after
     rng = np.random.default_rng(seed_of(config.seed, f"shuffled {one.task.name} {asked.target.name}"))
-    drawn = [_redrawn(asked, rng) for _ in range(config.shuffles)]
+    drawn = [relabelled(asked, _redrawn(asked, rng), rng) for _ in range(config.shuffles)]
     for layer, x in enumerate(one.vectors[after]):
-        scores = np.array([_score(replace(asked, labels=labels).read(x)) for labels in drawn])
-        p = (1 + int((scores >= _score(true[layer])).sum())) / (1 + len(scores))
+        true = replace(asked, folds=asked.folds[:1]).read(x)
+        scores = np.array([_score(other.read(x)) for other in drawn])
+        p = (1 + int((scores >= _score(true)).sum())) / (1 + len(scores))
         method = f"labels shuffled among items, {len(scores)} refits; range 2.5 to 97.5%; p of the true labels"
-        base = float(true[layer].base.mean()) if true[layer].kind == "classes" else 0.0
+        base = float(true.base.mean()) if true.kind == "classes" else 0.0
         low, mid, high = (
             float(v) - base for v in (np.quantile(scores, 0.025), scores.mean(), np.quantile(scores, 0.975))
         )

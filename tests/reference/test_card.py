@@ -63,6 +63,9 @@ def test_yes_and_no_stand_where_targets_are_met_and_missed(final) -> None:
     text = card.card(poor, {0: poor, 100: poor}, siblings, run)
     assert "| four-class pairs, 20 shots | 50 | - |" in text
     assert "First of the checkpoints (0, 50, 100)" in text
+    assert (
+        "| four_fruit_month | 20 shots | accuracy | 200 | 0.250 | 1.000 [0.981, 1.000] | 0.000 [0.981, 1.000] |" in text
+    )
     missed = [line.split(" | ")[:3] for line in text.split("\n") if line.endswith("| NO |")]
     assert [line[0].strip("| ") for line in missed] == ["copying", "narrative", "four_fruit_month", "comprehension"]
     assert text.count("| yes |") == len(verdicts(final)) - 4 == len(TARGETS) + 2 + 4 + 3 - 4
@@ -90,6 +93,17 @@ def test_every_figure_has_n_and_interval_and_every_ability_a_baseline(final) -> 
         assert row["baseline"] is not None or "error" in row["measure"] or row["measure"] == "parse failure"
     for task, held in episodes.TASKS.items():
         assert found(final, task, "20 shots", "accuracy")["baseline"] == pytest.approx(1 / len(held.classes), abs=5e-4)
+
+
+def test_figures_of_siblings_have_n_baseline_and_interval(shipped) -> None:
+    head, *rows = cells(shipped.partition("## Smaller siblings")[2], 8)
+    assert head[3:] == ["n", "baseline", "seed1 [95%]", "seed2 [95%]", "seed3 [95%]"]
+    assert [tuple(row[:3]) for row in rows] == [key[:3] for key in TARGETS] + [("line", "8 points", "absolute error")]
+    for row in rows:
+        assert int(row[3]) >= 200
+        for figure in row[5:]:
+            estimate, low, high = (float(x) for x in re.findall(r"-?\d+\.\d+", figure))
+            assert low <= estimate <= high
 
 
 def test_figures_in_the_prose_are_those_of_the_tables(final, curve) -> None:

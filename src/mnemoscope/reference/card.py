@@ -80,6 +80,10 @@ def _interval(row: Record) -> str:
     return written(row["estimate"], row["low"], row["high"])
 
 
+def _baseline(row: Record) -> str:
+    return "" if row["baseline"] is None else f"{row['baseline']:.3f}"
+
+
 def target_table(rows: Sequence[Record]) -> str:
     """The targets and whether they are met."""
     body = [
@@ -106,7 +110,7 @@ def full_table(rows: Sequence[Record]) -> str:
             r["measure"],
             r["n"],
             _interval(r),
-            "" if r["baseline"] is None else f"{r['baseline']:.3f}",
+            _baseline(r),
             r["versus"],
         )
         for r in rows
@@ -117,10 +121,14 @@ def full_table(rows: Sequence[Record]) -> str:
 def sibling_table(siblings: Mapping[str, Series]) -> str:
     """Headline figures of the last checkpoints, one column per seed."""
     names = sorted(siblings)
-    last = {n: siblings[n][max(siblings[n])] for n in names}
+    last = [siblings[n][max(siblings[n])] for n in names]
     keys = [k[:3] for k in TARGETS] + [("line", "8 points", "absolute error")]
-    body = [(*key, *(f"{found(last[n], *key)['estimate']:.3f}" for n in names)) for key in keys]
-    return _table(("ability", "condition", "measure", *names), body)
+    body = []
+    for key in keys:
+        rows = [found(held, *key) for held in last]
+        n = "/".join(dict.fromkeys(str(r["n"]) for r in rows))  # one number, unless an answer could not be read
+        body.append((*key, n, _baseline(rows[0]), *map(_interval, rows)))
+    return _table(("ability", "condition", "measure", "n", "baseline", *(f"{n} [95%]" for n in names)), body)
 
 
 def emerged_table(siblings: Mapping[str, Series]) -> str:

@@ -63,5 +63,4 @@ SIBLINGS: Final = """## Smaller siblings, three seeds (not shipped)
 
 The same world at width 64 (4 layers, 4 heads of 16, .50M parameters), 3,000 steps of two thirds as many rows, the learning rate
 falling over the same share of them, to see how far seeds differ:
-`python -m mnemoscope.reference.train FOLDER --preset sibling --seed 1` (2, 3). n is 100 to 200 per value, chance as in the
-tables above; a share near .5 has a 95% interval of .07 to .10 to either side."""
+`python -m mnemoscope.reference.train FOLDER --preset sibling --seed 1` (2, 3)."""

@@ -16,7 +16,7 @@ from mnemoscope.stats.probe import (
     estimate_value,
     grouped_folds,
 )
-from mnemoscope.stats.probe_controls import control_labels, redrawn_among_candidates, shuffled_among_items
+from mnemoscope.stats.probe_controls import control_labels, recurring, redrawn_among_candidates, shuffled_among_items
 from mnemoscope.stats.probe_scores import probe_gain, probe_score, refitted
 
 
@@ -199,10 +199,11 @@ def test_controls_attach_to_a_word_that_recurs():
     _, label, item = crossed(rng, strength=1.0)
     folds = grouped_folds(item, rng=rng)
     word = np.arange(120) % 7
-    control = control_labels(word, label, folds, rng=rng)
+    control = control_labels(word, label, rng=rng)
     assert all(len(set(control[word == w])) == 1 for w in range(7))
+    recurring(word, folds)
     with pytest.raises(InputError, match="one fold only"):
-        control_labels(item, label, folds, rng=rng)
+        recurring(item, folds)
     shown = np.eye(7)[word] + 0.1 * rng.normal(size=(120, 7))
     assert (
         probe_score(classify(shown, control, item, folds, penalties=(10.0,)), item, rng=rng).estimate > 0.3

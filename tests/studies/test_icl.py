@@ -444,6 +444,9 @@ def test_other_labels_get_folds_and_candidates_of_their_own():
     other = relabelled(asked, np.array(list("aaaaaaaacccc")), np.random.default_rng(0))
     assert other.folds.shape == (1, 12)
     assert [sorted(other.labels[other.folds[0] == fold]) for fold in range(4)] == [["a", "a", "c"]] * 4
+    thrice = relabelled(asked, other.labels, np.random.default_rng(0), repeats=3)  # as the control task is read
+    for row in thrice.folds:
+        assert [sorted(other.labels[row == fold]) for fold in range(4)] == [["a", "a", "c"]] * 4
     assert other.candidates is not None
     assert other.candidates.shape == (12, 2)
     assert other.candidates.all()

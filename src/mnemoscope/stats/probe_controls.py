@@ -11,18 +11,21 @@ from mnemoscope.stats.clusters import codes, matched
 
 
 def control_labels(
-    types: Shaped[np.ndarray, " prompt"],
-    labels: Shaped[np.ndarray, " prompt"],
-    folds: Int[np.ndarray, "repeat prompt"],
-    *,
-    rng: np.random.Generator,
+    types: Shaped[np.ndarray, " prompt"], labels: Shaped[np.ndarray, " prompt"], *, rng: np.random.Generator
 ) -> Shaped[np.ndarray, " prompt"]:
     """Labels of the control task: every type (query word, first name) gets one label at random, in the labels' proportions.
 
-    A type must occur in at least two folds, or the control could not be learnt and any probe would look selective: refused
-    otherwise.
+    Read them on folds that balance them and in which the types recur (`recurring`).
     """
-    matched("control labels", types=len(types), labels=len(labels), folds=folds.shape[1])
+    matched("control labels", types=len(types), labels=len(labels))
+    code, n = codes(types)
+    pool = np.sort(labels)[np.linspace(0, len(labels) - 1, n).round().astype(int)]
+    return rng.permutation(pool)[code]
+
+
+def recurring(types: Shaped[np.ndarray, " prompt"], folds: Int[np.ndarray, "repeat prompt"]) -> None:
+    """Raise InputError where a type occurs in one fold only: the control could not be learnt, and any probe look selective."""
+    matched("control labels", types=len(types), folds=folds.shape[1])
     code, n = codes(types)
     lonely = [t for t in range(n) if any(len(np.unique(row[code == t])) < 2 for row in folds)]
     if lonely:
@@ -30,8 +33,6 @@ def control_labels(
         raise InputError(
             f"{len(lonely)} types occur in one fold only", found=str(names), hint="attach to a word that recurs"
         )
-    pool = np.sort(labels)[np.linspace(0, len(labels) - 1, n).round().astype(int)]
-    return rng.permutation(pool)[code]
 
 
 def shuffled_among_items(

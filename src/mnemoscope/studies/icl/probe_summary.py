@@ -19,7 +19,7 @@ from mnemoscope.results.schema.icl import PROBES, READINGS
 from mnemoscope.stats.clusters import clustered_mean
 from mnemoscope.stats.estimate import Estimate, undefined
 from mnemoscope.stats.probe import Reading, classify, estimate_value, grouped_folds
-from mnemoscope.stats.probe_controls import control_labels, redrawn_among_candidates, shuffled_among_items
+from mnemoscope.stats.probe_controls import control_labels, recurring, redrawn_among_candidates, shuffled_among_items
 from mnemoscope.stats.probe_scores import probe_gain, probe_score, refitted
 from mnemoscope.studies.icl.alignment_summary import BEYOND, upper
 from mnemoscope.studies.icl.behaviour_summary import cells
@@ -41,23 +41,23 @@ class Question:
     folds: np.ndarray
     penalties: tuple[float, ...]
 
-    def read(self, patterns: np.ndarray, labels: np.ndarray | None = None) -> Reading:
-        """Fit and read, on other labels if given (those of a control task have no candidates)."""
-        y = self.labels if labels is None else labels
+    def read(self, patterns: np.ndarray) -> Reading:
+        """Fit and read."""
+        more = {"penalties": self.penalties}
         if self.target.numeric:
-            return estimate_value(patterns, y, self.units, self.folds, penalties=self.penalties)
-        allowed = self.candidates if labels is None else None
-        return classify(patterns, y, self.units, self.folds, candidates=allowed, penalties=self.penalties)
+            return estimate_value(patterns, self.labels, self.units, self.folds, **more)
+        return classify(patterns, self.labels, self.units, self.folds, candidates=self.candidates, **more)
 
 
-def relabelled(asked: Question, labels: np.ndarray, rng: np.random.Generator) -> Question:
-    """The same question of other labels, asked once, on folds balanced over them.
+def relabelled(asked: Question, labels: np.ndarray, rng: np.random.Generator, *, repeats: int = 1) -> Question:
+    """The same question of other labels, on folds balanced over them.
 
-    On folds that balance the true labels, shuffled ones are lopsided: what is rare in training is frequent in the test, and
-    their scores fall below chance.
+    On folds that balance the true labels, others are lopsided: what is rare in training is frequent in the test, and their
+    scores fall below chance.
     """
     level = None if asked.target.numeric else labels
-    folds = grouped_folds(asked.units, n_folds=int(asked.folds.max()) + 1, rng=rng, labels=level)
+    n_folds = int(asked.folds.max()) + 1
+    folds = grouped_folds(asked.units, n_folds=n_folds, rng=rng, labels=level, repeats=repeats)
     allowed = asked.candidates
     if allowed is not None:  # one column for each label that is left
         allowed = allowed[:, np.isin(np.unique(asked.labels), labels)]
@@ -194,13 +194,16 @@ def _controlled(one: Pooled, asked: Question, config: Config) -> Iterator[dict[s
         return
     rng = np.random.default_rng(seed_of(config.seed, f"control {one.task.name} {asked.target.name}"))
     try:
-        labels = control_labels(one.task.label(types).astype(str), asked.labels, asked.folds, rng=rng)
-        readings = [asked.read(x, labels) for x in one.vectors[after]]
+        word = one.task.label(types).astype(str)
+        labels = control_labels(word, asked.labels, rng=rng)
+        control = relabelled(replace(asked, candidates=None), labels, rng, repeats=len(asked.folds))
+        recurring(word, control.folds)
+        readings = [control.read(x) for x in one.vectors[after]]
     except InputError as error:  # a word that does not recur, or one class only: this control cannot be had
         none = cells(undefined(str(error).splitlines()[0], method="control task"))
         yield {**_place(one, asked, "control", after, ""), "layer": -1, **none, "base": math.nan, "gain0": math.nan}
         return
-    yield from _scored(one, asked, {after: readings}, "control", config)
+    yield from _scored(one, control, {after: readings}, "control", config)
 
 
 def _shuffled(one: Pooled, asked: Question, config: Config) -> Iterator[dict[str, Any]]:
